@@ -1,0 +1,16 @@
+//! The words that all crates share: typed ids, names, times and the one table of errors.
+//!
+//! Pure, and at the bottom: it depends on nothing of Freehold's.
+//!
+//! **Invariant:** nothing here reads a clock or makes a random number. Ids and times are made in `control` and
+//! handed down.
+
+pub mod error;
+pub mod id;
+pub mod name;
+pub mod timestamp;
+
+pub use error::{Error, ErrorCode};
+pub use id::{AdapterId, KeyId, ModelId, OperationId, RequestId, TenantId};
+pub use name::{ModelName, ModelRef, NameError, TenantName};
+pub use timestamp::Timestamp;
