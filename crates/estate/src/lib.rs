@@ -1,0 +1,9 @@
+//! What ties an estate to a cloud provider, what would replace it, and when its contracts end.
+//!
+//! Pure: no clock, no file system, no network. Whoever calls hands in the bytes of the files and today's date,
+//! and prints what comes back.
+//!
+//! **Invariant:** a declaration that a reader cannot understand is still reported, as partly read, never dropped.
+
+pub mod catalogue;
+pub mod resource;
