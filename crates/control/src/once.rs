@@ -1,0 +1,67 @@
+//! Creating calls that a client may repeat with an idempotency key.
+
+use freehold_domain::{Error, KeyId, Timestamp};
+use freehold_store::Once;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::auth::Actor;
+
+const KEY_LEN_MAX: usize = 255;
+
+/// What a client sends with a creating call so that repeating it makes nothing new: 1 to 255 visible ASCII
+/// characters, remembered for a day.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
+
+impl IdempotencyKey {
+    /// Reads the header's text.
+    ///
+    /// # Errors
+    /// When it is empty, too long or not visible ASCII.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if (1..=KEY_LEN_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::invalid("Idempotency-Key", format!("Idempotency-Key is 1 to {KEY_LEN_MAX} visible ASCII characters.")))
+        }
+    }
+
+    /// What the store is told. The scope is the caller and the call: a tenant's keys share it.
+    pub(crate) fn once(&self, actor: &Actor, call: &str, request: &impl Serialize, now: Timestamp) -> Result<Once, Error> {
+        let body = serde_json::to_vec(request).map_err(Error::internal)?;
+        let caller = match actor {
+            Actor::Operator { .. } => "operator".to_owned(),
+            Actor::Tenant(caller) => caller.tenant.to_string(),
+        };
+        Ok(Once { scope: format!("{caller} {call}"), key: self.0.clone(), request_hash: Sha256::digest(body).into(), now })
+    }
+}
+
+/// Secrets that were shown to a call with an idempotency key, kept in memory for a short while: the same call, sent
+/// again because the answer was lost, gets the same secret. Never on disk.
+#[derive(Debug, Default)]
+pub(crate) struct ShownSecrets(std::sync::Mutex<std::collections::VecDeque<(KeyId, crate::secret::Secret, Timestamp)>>);
+
+const SHOWN_KEPT_MS: i64 = 10 * 60 * 1000;
+const SHOWN_MAX: usize = 1000;
+
+impl ShownSecrets {
+    pub(crate) fn keep(&self, key: KeyId, secret: crate::secret::Secret, now: Timestamp) {
+        let mut shown = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shown.retain(|(_, _, at)| at.plus_ms(SHOWN_KEPT_MS) > now);
+        if shown.len() >= SHOWN_MAX {
+            shown.pop_front();
+        }
+        shown.push_back((key, secret, now));
+    }
+
+    pub(crate) fn find(&self, key: KeyId, now: Timestamp) -> Option<crate::secret::Secret> {
+        let shown = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shown.iter().rev().find(|(id, _, at)| *id == key && at.plus_ms(SHOWN_KEPT_MS) > now).map(|(_, secret, _)| secret.clone())
+    }
+
+    pub(crate) fn forget(&self, key: KeyId) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|(id, _, _)| *id != key);
+    }
+}

@@ -1,0 +1,38 @@
+//! What the use cases need to be told once, at the start.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Settings of the use cases.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where everything is kept; made at the first start.
+    pub data_dir: PathBuf,
+    /// Most memory for all loaded models together, in bytes.
+    pub memory_budget_bytes: u64,
+    /// The model hub's address, without a slash at the end.
+    pub hf_endpoint: String,
+    /// The token for the model hub's gated models.
+    pub hf_token: Option<String>,
+    /// Threads for background work on models; `None`: one for each core.
+    pub task_threads: Option<u32>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("data_dir", &self.data_dir)
+            .field("memory_budget_bytes", &self.memory_budget_bytes)
+            .field("hf_endpoint", &self.hf_endpoint)
+            .field("hf_token", &self.hf_token.as_ref().map(|_| "(set)"))
+            .field("task_threads", &self.task_threads)
+            .finish()
+    }
+}
+
+impl Settings {
+    /// Where models are kept, one folder each.
+    pub fn models_dir(&self) -> PathBuf {
+        self.data_dir.join("models")
+    }
+}

@@ -1,0 +1,116 @@
+//! What can go wrong with what is stored.
+
+use std::path::PathBuf;
+
+use freehold_domain::{Error, ErrorCode};
+use rusqlite::ffi;
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another service has this data directory open.
+    #[error(
+        "the data directory {} is in use by another service{}; stop that one first or choose another directory with --data",
+        dir.display(),
+        pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+    )]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+        /// The process that has it, when it could be read.
+        pid: Option<u32>,
+    },
+    /// The database was written by a later version of Freehold.
+    #[error("the database has schema version {found} and this Freehold knows up to {known}: use the newer Freehold that wrote it")]
+    Newer {
+        /// The version in the file.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// The file is a SQLite database of some other program.
+    #[error("{} is not a database of Freehold's", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file could not be opened or written.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A stored value is not what it must be.
+    #[error("the database holds a bad value in column {column}: {why}")]
+    Corrupt {
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Something of this name, or this id, exists.
+    #[error("it exists already ({0})")]
+    Exists(String),
+    /// What the row belongs to is not there.
+    #[error("what it belongs to does not exist")]
+    NoParent,
+    /// There is no such row, or not in a state that allows the change.
+    #[error("there is no such row")]
+    Missing,
+    /// One more would pass the limit.
+    #[error("the limit of {limit} is reached")]
+    LimitReached {
+        /// The limit.
+        limit: u32,
+    },
+    /// Without this key, nobody could manage the service.
+    #[error("it is the last operator key that neither is revoked nor expires")]
+    LastOperator,
+    /// The idempotency key was used before, with another request.
+    #[error("the idempotency key was used before with a different request")]
+    KeyReused,
+    /// Anything else that SQLite reports.
+    #[error("SQLite: {0}")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let rusqlite::Error::SqliteFailure(failure, message) = &error else {
+            return StoreError::Sqlite(error);
+        };
+        match failure.extended_code {
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+                StoreError::Exists(message.clone().unwrap_or_default())
+            }
+            ffi::SQLITE_CONSTRAINT_FOREIGNKEY => StoreError::NoParent,
+            _ => StoreError::Sqlite(error),
+        }
+    }
+}
+
+/// The outside sees little of the store: use cases say more where they know more.
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Exists(_) => Error::new(ErrorCode::Conflict, "It exists already: choose another name.").with_context(&error),
+            StoreError::Missing | StoreError::NoParent => Error::new(ErrorCode::NotFound, "There is no such thing.").with_context(&error),
+            StoreError::LimitReached { limit } => {
+                Error::new(ErrorCode::Conflict, format!("There may be at most {limit}: remove one that is no longer used first."))
+            }
+            StoreError::LastOperator => Error::new(
+                ErrorCode::Conflict,
+                "This is the last operator key that does not expire: create another one before you revoke it.",
+            ),
+            StoreError::KeyReused => Error::new(
+                ErrorCode::Conflict,
+                "This Idempotency-Key was used before with a different request: use a new one for a new request.",
+            ),
+            _ => Error::internal(&error),
+        }
+    }
+}

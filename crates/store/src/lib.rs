@@ -1,0 +1,32 @@
+//! What is persisted: tenants, keys, models, adapters, operations.
+//!
+//! One SQLite database in the data directory, in WAL mode, with one connection that writes and one that reads. The
+//! interface is synchronous: callers in async code use `spawn_blocking`. Times, ids and hashes are handed in; the
+//! store writes what it is given and knows no rule of business beyond keys and limits.
+//!
+//! Durability: a write is on the disk (`synchronous=FULL`, the log is flushed at commit) before its call returns,
+//! with two exceptions that may be lost when the machine loses power and are harmless then: the time of a key's
+//! last use and the progress of a running operation (`synchronous=NORMAL`). A killed process loses neither.
+//!
+//! **Invariant:** one service at a time has a data directory open: `service.lock` is held as long as the [`Store`].
+
+mod adapters;
+mod columns;
+mod connection;
+mod error;
+mod idempotency;
+mod keys;
+mod migrate;
+mod models;
+mod operations;
+mod tenants;
+
+pub use adapters::AdapterRow;
+pub use connection::{DATABASE_FILE, LOCK_FILE, Store};
+pub use error::StoreError;
+pub use idempotency::{Created, IDEMPOTENCY_KEPT_MS, Once};
+pub use keys::{KeyOwner, KeyRow, KeySecret, PreviousHash};
+pub use migrate::SCHEMA_VERSION;
+pub use models::ModelRow;
+pub use operations::{Failure, OperationRow, OperationState, Outcome};
+pub use tenants::TenantRow;
