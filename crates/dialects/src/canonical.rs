@@ -390,3 +390,41 @@ impl Message {
         Self { role, content: vec![ContentPart::Text(text.into())], tool_calls: Vec::new(), tool_call_id: None, name: None }
     }
 }
+
+/// A model, as lists of models show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelCard {
+    /// The name to use in requests: `model` or `model:adapter`.
+    pub id: String,
+    /// When it was added: Unix time in seconds.
+    pub created_s: i64,
+    /// Who owns it.
+    pub owned_by: String,
+}
+
+/// A conversation to be judged by a guard model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModerationRequest {
+    /// The guard model; `None`: whichever is loaded.
+    pub model: Option<String>,
+    /// The conversation; never empty. Its last turn is the one that is judged.
+    pub messages: Vec<Message>,
+}
+
+/// What a guard model found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModerationResponse {
+    /// The model that judged.
+    pub model: String,
+    /// One verdict for each conversation judged.
+    pub results: Vec<Verdict>,
+}
+
+/// One verdict of a guard model.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Something was found.
+    pub flagged: bool,
+    /// What was found, in the guard model's own names.
+    pub categories: Vec<String>,
+}

@@ -1,0 +1,32 @@
+//! Chat completions: `POST /v1/chat/completions`.
+//!
+//! Request and answer in both directions, whole and as a stream.
+
+mod answer;
+mod decoder;
+mod encoder;
+mod request;
+
+pub use answer::{decode_answer, encode_answer};
+pub use decoder::StreamDecoder;
+pub use encoder::StreamEncoder;
+pub use request::{decode_request, decode_worker_request, encode_request};
+
+/// What stands before an answer's id.
+const ID_PREFIX: &str = "chatcmpl-";
+
+fn finish_word(reason: crate::canonical::FinishReason) -> &'static str {
+    match reason {
+        crate::canonical::FinishReason::Stop => "stop",
+        crate::canonical::FinishReason::Length => "length",
+        crate::canonical::FinishReason::ToolCalls => "tool_calls",
+    }
+}
+
+fn finish_of_word(word: &str) -> crate::canonical::FinishReason {
+    match word {
+        "length" => crate::canonical::FinishReason::Length,
+        "tool_calls" | "function_call" => crate::canonical::FinishReason::ToolCalls,
+        _ => crate::canonical::FinishReason::Stop,
+    }
+}

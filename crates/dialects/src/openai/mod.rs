@@ -1,0 +1,15 @@
+//! OpenAI's API: chat completions, completions, embeddings, models and responses.
+//!
+//! Also the protocol between the service and its workers, with the extra fields that vLLM has.
+//!
+//! **Invariant:** for what the dialect can express, canonical to wire to canonical is the identity.
+
+pub mod chat;
+pub mod error;
+mod logprobs;
+mod message;
+pub mod models;
+mod sampling;
+mod usage;
+
+pub use sampling::Extensions;

@@ -1,0 +1,4 @@
+//! Tests of the wire formats.
+
+mod arbitrary;
+mod openai_chat;
