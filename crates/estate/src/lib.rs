@@ -6,4 +6,10 @@
 //! **Invariant:** a declaration that a reader cannot understand is still reported, as partly read, never dropped.
 
 pub mod catalogue;
+pub mod contracts;
+pub mod finding;
+pub mod lock_in;
+pub mod plan;
+pub mod readiness;
+pub mod report;
 pub mod resource;

@@ -1,0 +1,166 @@
+//! The audit for a terminal: what matters first, grouped by the work to leave.
+
+use super::layout::{Columns, cut, wrap};
+use super::{count, days, escape, total};
+use crate::catalogue::{Class, Effort};
+use crate::finding::{Audit, Group, provider_name};
+
+/// How the table is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    /// Whether to use colour (SGR sequences); for a terminal only.
+    pub colour: bool,
+    /// Width to fit in, in characters.
+    pub width: usize,
+    /// Whether to list every resource, not only services.
+    pub all: bool,
+}
+
+impl Default for Style {
+    fn default() -> Style {
+        Style { colour: false, width: 100, all: false }
+    }
+}
+
+/// Resources listed under a service when not all are asked for.
+const EXAMPLES: usize = 3;
+
+/// Partly read files listed when not all are asked for.
+const NOTES_MAX: usize = 10;
+
+/// The whole report.
+pub fn to_text(audit: &Audit<'_>, style: Style) -> String {
+    let groups = audit.groups(|finding| finding.is_open());
+    let mut text = String::new();
+    for class in [Class::E, Class::X, Class::C, Class::G, Class::M, Class::S, Class::U] {
+        let members: Vec<&Group<'_, '_>> = groups.iter().filter(|group| group.class == class).collect();
+        if !members.is_empty() {
+            section(&mut text, class, &members, style);
+        }
+    }
+    notes(&mut text, audit, style);
+    summary(&mut text, audit, &groups, style);
+    text
+}
+
+fn section(text: &mut String, class: Class, groups: &[&Group<'_, '_>], style: Style) {
+    let resources: usize = groups.iter().map(|group| group.findings.len()).sum();
+    let heading = format!("{}  {}", class.letter(), class.word().to_uppercase());
+    let work = if class == Class::U { class.meaning().to_owned() } else { format!("{}: {}", class.meaning(), class.work()) };
+    text.push_str(&format!("{}  {} ({work})\n", paint(&heading, class, style), count(resources, "resource")));
+    let inline = !style.all && matches!(class, Class::S | Class::M | Class::G);
+    let mut columns = Columns::plain(5).right(2).indent(3);
+    for group in groups {
+        let replacement = group.distinct(|verdict| &verdict.replacement).first().copied().unwrap_or("-").to_owned();
+        let room = style.width.saturating_sub(66).max(24);
+        let effort = if class == Class::U { String::new() } else { days(group.effort) };
+        let service = if class == Class::U { group.distinct_kinds() } else { group.service.to_owned() };
+        columns.row(vec![cut(&service, 34), provider_name(group.provider).to_owned(), group.findings.len().to_string(), effort, cut(&format!("→ {replacement}"), room)]);
+    }
+    let rendered = columns.render();
+    if inline {
+        text.push_str(&rendered);
+    } else {
+        for (line, group) in rendered.lines().zip(groups) {
+            text.push_str(line);
+            text.push('\n');
+            examples(text, group, style);
+        }
+    }
+    text.push('\n');
+}
+
+fn examples(text: &mut String, group: &Group<'_, '_>, style: Style) {
+    let shown = if style.all { group.findings.len() } else { EXAMPLES.min(group.findings.len()) };
+    for finding in &group.findings[..shown] {
+        let resource = finding.resource;
+        let line = format!("     {}  {}:{}", resource.address, resource.file, resource.line);
+        text.push_str(&dim(&escape::terminal(&line), style));
+        text.push('\n');
+    }
+    if shown < group.findings.len() {
+        text.push_str(&dim(&format!("     and {} more (--all lists them)", group.findings.len() - shown), style));
+        text.push('\n');
+    }
+}
+
+fn notes(text: &mut String, audit: &Audit<'_>, style: Style) {
+    let limit = if style.all { usize::MAX } else { NOTES_MAX };
+    let more = |text: &mut String, total: usize| {
+        if total > limit {
+            text.push_str(&format!("   and {} more (--all lists them)\n", total - limit));
+        }
+    };
+    if !audit.read_partly.is_empty() {
+        text.push_str(&format!("Read in part: {}\n", count(audit.read_partly.len(), "file")));
+        for part in audit.read_partly.iter().take(limit) {
+            let line = part.line.map(|line| format!(":{line}")).unwrap_or_default();
+            text.push_str(&wrap(&format!("{}{line}  {}", part.file, part.why), 3, style.width));
+        }
+        more(text, audit.read_partly.len());
+        text.push('\n');
+    }
+    if !audit.unresolved.is_empty() {
+        text.push_str(&format!("Not on disk: {}\n", count(audit.unresolved.len(), "module")));
+        for missing in audit.unresolved.iter().take(limit) {
+            text.push_str(&wrap(&format!("{}:{}  {}  {}", missing.file, missing.line, missing.source, missing.why), 3, style.width));
+        }
+        more(text, audit.unresolved.len());
+        text.push('\n');
+    }
+}
+
+fn summary(text: &mut String, audit: &Audit<'_>, groups: &[Group<'_, '_>], style: Style) {
+    let classes: Vec<String> = Class::ALL
+        .into_iter()
+        .rev()
+        .filter_map(|class| {
+            let found = audit.by_class.get(&class).copied().filter(|found| *found > 0)?;
+            Some(format!("{} {found}", paint(class.letter(), class, style)))
+        })
+        .collect();
+    let files = count(usize::try_from(audit.files).unwrap_or(usize::MAX), "file");
+    text.push_str(&format!("{} in {files}", count(audit.findings.len(), "resource")));
+    if !classes.is_empty() {
+        text.push_str(&format!(":  {}", classes.join("  ")));
+    }
+    text.push('\n');
+    if audit.lock_in.services > 0 {
+        let parts: Vec<String> = audit.lock_in.parts.iter().filter(|part| part.services > 0).map(|part| format!("{} {:.1}", part.class.letter(), part.points)).collect();
+        text.push_str(&format!("Lock-in {:.1} of 100 over {} ({})\n", audit.lock_in.figure, count(audit.lock_in.services, "service"), parts.join(" + ")));
+    }
+    let effort: Effort = total(groups.iter().map(|group| &group.effort));
+    if effort.high > 0.0 {
+        text.push_str(&format!("Work to leave: {} of one engineer who knows both sides, data transfer apart\n", days(effort)));
+    }
+    let accepted = audit.accepted_count();
+    if accepted > 0 {
+        text.push_str(&format!("{} accepted and not listed\n", count(accepted, "finding")));
+    }
+    if audit.has_baseline {
+        text.push_str(&format!("{} in the baseline and not listed\n", count(audit.known_count(), "finding")));
+    }
+    if audit.findings.is_empty() {
+        text.push_str("Nothing of a known notation was found here. `freehold audit --help` lists what is read.\n");
+    }
+}
+
+fn paint(text: &str, class: Class, style: Style) -> String {
+    if !style.colour {
+        return text.to_owned();
+    }
+    let code = match class {
+        Class::E => "1;31",
+        Class::X => "33",
+        Class::C => "1;33",
+        Class::U => "35",
+        Class::G => "36",
+        Class::M | Class::S => "32",
+        Class::N => "2",
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+fn dim(text: &str, style: Style) -> String {
+    if style.colour { format!("\u{1b}[2m{text}\u{1b}[0m") } else { text.to_owned() }
+}
