@@ -5,10 +5,14 @@
 //! **Invariant:** for what the dialect can express, canonical to wire to canonical is the identity.
 
 pub mod chat;
+mod chunk;
+pub mod completions;
+pub mod embeddings;
 pub mod error;
 mod logprobs;
 mod message;
 pub mod models;
+mod prompt;
 mod sampling;
 mod usage;
 

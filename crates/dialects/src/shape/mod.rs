@@ -6,4 +6,5 @@ pub(crate) mod body;
 pub(crate) mod content;
 pub(crate) mod format;
 pub(crate) mod function;
+pub(crate) mod stream;
 pub(crate) mod write;

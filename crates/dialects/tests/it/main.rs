@@ -2,3 +2,4 @@
 
 mod arbitrary;
 mod openai_chat;
+mod openai_completions;

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use freehold_domain::Error;
 use serde::{Deserialize, Serialize};
 
-use super::{ID_PREFIX, finish_of_word, finish_word};
-use crate::canonical::{AnswerHead, CHOICES_MAX, ChatAnswer, ChatChoice, ToolCall};
+use super::ID_PREFIX;
+use crate::canonical::{AnswerHead, ChatAnswer, ChatChoice, ToolCall};
+use crate::openai::chunk::{check_choice, finish_of_word, finish_word};
 use crate::openai::logprobs::WireLogprobs;
 use crate::openai::usage::WireUsage;
 use crate::shape::write;
@@ -104,14 +105,11 @@ fn encode_call(call: &ToolCall) -> WireCall<'_> {
 /// # Errors
 /// `internal`, with the reason for the log, if the body is not such an answer.
 pub fn decode_answer(bytes: &[u8]) -> Result<(AnswerHead, ChatAnswer), Error> {
-    let malformed = |fault: String| Error::internal(format!("the answer of the model's server: {fault}"));
-    let wire: WireAnswer<'_> = serde_json::from_slice(bytes).map_err(|fault| malformed(fault.to_string()))?;
+    let wire: WireAnswer<'_> =
+        serde_json::from_slice(bytes).map_err(|fault| Error::internal(format!("the answer of the model's server: {fault}")))?;
     let mut answer = ChatAnswer { choices: Vec::new(), usage: wire.usage.map(Into::into).unwrap_or_default() };
     for choice in wire.choices {
-        if choice.index >= CHOICES_MAX {
-            return Err(malformed(format!("a choice has the index {}", choice.index)));
-        }
-        let index = choice.index as usize;
+        let index = check_choice(choice.index)? as usize;
         if index >= answer.choices.len() {
             answer.choices.resize_with(index + 1, ChatChoice::default);
         }

@@ -1,7 +1,8 @@
 //! The stream, written: each canonical event becomes the chunks that it needs.
 
-use super::{ID_PREFIX, finish_word};
+use super::ID_PREFIX;
 use crate::canonical::{AnswerHead, ChatEvent, TokenLogprob, Usage};
+use crate::openai::chunk::finish_word;
 use crate::openai::error;
 use crate::openai::logprobs::WireLogprobs;
 use crate::openai::usage::WireUsage;

@@ -14,19 +14,3 @@ pub use request::{decode_request, decode_worker_request, encode_request};
 
 /// What stands before an answer's id.
 const ID_PREFIX: &str = "chatcmpl-";
-
-fn finish_word(reason: crate::canonical::FinishReason) -> &'static str {
-    match reason {
-        crate::canonical::FinishReason::Stop => "stop",
-        crate::canonical::FinishReason::Length => "length",
-        crate::canonical::FinishReason::ToolCalls => "tool_calls",
-    }
-}
-
-fn finish_of_word(word: &str) -> crate::canonical::FinishReason {
-    match word {
-        "length" => crate::canonical::FinishReason::Length,
-        "tool_calls" | "function_call" => crate::canonical::FinishReason::ToolCalls,
-        _ => crate::canonical::FinishReason::Stop,
-    }
-}
