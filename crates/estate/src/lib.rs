@@ -10,6 +10,7 @@ pub mod contracts;
 pub mod finding;
 pub mod lock_in;
 pub mod plan;
+pub mod read;
 pub mod readiness;
 pub mod report;
 pub mod resource;
