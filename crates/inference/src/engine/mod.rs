@@ -6,12 +6,31 @@
 //!
 //! **Invariant:** dropping the [`Generation`] ends the work within one step and frees what it held.
 
+mod answers;
+mod cells;
+mod constraint;
+mod driver;
+mod embed;
+mod gate;
+mod llama;
+mod load;
+mod native;
+mod prefixes;
+mod sampler;
+mod schedule;
+mod shares;
+mod text;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use freehold_dialects::canonical::{FinishReason, TokenLogprob, Usage};
 use freehold_domain::Error;
 use tokio::sync::mpsc;
+
+pub use llama::LlamaEngine;
+pub use load::{LoadError, devices};
+pub use native::backend;
 
 /// A token of the model's vocabulary.
 pub type Token = i32;
@@ -77,6 +96,8 @@ pub struct EngineInfo {
     pub bos_text: String,
     /// Text of the end-of-text token.
     pub eos_text: String,
+    /// Texts of all control tokens (`<|im_end|>`, `<|python_tag|>`): what a message must not smuggle in.
+    pub control_texts: Vec<String>,
     /// The file's `general.architecture`.
     pub architecture: String,
     /// Where the layers are.

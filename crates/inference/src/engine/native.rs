@@ -1,0 +1,515 @@
+//! The door to llama.cpp: the only module with `unsafe` code.
+//!
+//! `llama-cpp-2` builds and links llama.cpp, starts its backend and forwards its log. What the engine needs beyond
+//! that wrapper is called here directly: loading adapters while the model is shared, a bound on output rows, logits
+//! by reference without a panic, and a batch whose arrays belong to Rust. Nothing here schedules or samples.
+//!
+//! **Invariant:** a [`Context`] and an [`Adapter`] keep their [`Model`] alive, and everything that changes a context
+//! takes `&mut`. The backend is started once and never stopped.
+
+#![expect(unsafe_code, reason = "llama.cpp is C++; each block says why the call is sound")]
+
+use std::ffi::{CStr, CString, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
+
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_sys_2 as sys;
+
+use super::Token;
+
+/// Most sequences that one context can tell apart: fixed when llama.cpp is compiled.
+pub(crate) const SEQUENCES_LIMIT: u32 = 256;
+
+/// Starts llama.cpp's backend once for the process and sends its log to `tracing`.
+///
+/// # Panics
+/// The backend was started elsewhere: everything in this crate must call this function.
+pub fn backend() -> &'static LlamaBackend {
+    static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
+    BACKEND.get_or_init(|| {
+        llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
+        LlamaBackend::init().expect("this is the only place that starts the backend")
+    })
+}
+
+/// A loaded model: weights and vocabulary. Shared between threads.
+#[derive(Debug)]
+pub(crate) struct Model {
+    model: NonNull<sys::llama_model>,
+    vocabulary: NonNull<sys::llama_vocab>,
+}
+
+// SAFETY: after loading, llama.cpp only reads the model, except for the list of adapters, which `Adapter::load` and
+// `Adapter::drop` change; those are called from the engine's thread only.
+unsafe impl Send for Model {}
+// SAFETY: as above: every method takes `&self` and only reads.
+unsafe impl Sync for Model {}
+
+/// How a model is put into memory.
+pub(crate) struct ModelOptions {
+    /// Layers on the GPU.
+    pub gpu_layers: u32,
+}
+
+impl Model {
+    /// Loads a file; `None` when llama.cpp refuses it (its log says why).
+    pub fn load(path: &Path, options: &ModelOptions) -> Option<Self> {
+        Self::load_parts(path, options, false)
+    }
+
+    /// Loads only what the file says about the model, not its weights.
+    pub fn load_vocabulary(path: &Path) -> Option<Self> {
+        Self::load_parts(path, &ModelOptions { gpu_layers: 0 }, true)
+    }
+
+    fn load_parts(path: &Path, options: &ModelOptions, vocabulary_only: bool) -> Option<Self> {
+        backend();
+        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+        // SAFETY: plain C calls with a valid string; the parameters hold no pointers.
+        unsafe {
+            let mut params = sys::llama_model_default_params();
+            params.n_gpu_layers = i32::try_from(options.gpu_layers).unwrap_or(i32::MAX);
+            params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
+            params.vocab_only = vocabulary_only;
+            let model = NonNull::new(sys::llama_model_load_from_file(path.as_ptr(), params))?;
+            let vocabulary = NonNull::new(sys::llama_model_get_vocab(model.as_ptr()).cast_mut());
+            let Some(vocabulary) = vocabulary else {
+                sys::llama_model_free(model.as_ptr());
+                return None;
+            };
+            Some(Self { model, vocabulary })
+        }
+    }
+
+    fn vocab(&self) -> *const sys::llama_vocab {
+        self.vocabulary.as_ptr()
+    }
+
+    /// Number of tokens in the vocabulary.
+    pub fn vocabulary_size(&self) -> u32 {
+        // SAFETY: reads a field of a live vocabulary.
+        u32::try_from(unsafe { sys::llama_vocab_n_tokens(self.vocab()) }).unwrap_or(0)
+    }
+
+    /// Positions that the model was trained on.
+    pub fn trained_context(&self) -> u32 {
+        // SAFETY: reads a field of a live model.
+        u32::try_from(unsafe { sys::llama_model_n_ctx_train(self.model.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// Number of layers.
+    pub fn layers(&self) -> u32 {
+        // SAFETY: reads a field of a live model.
+        u32::try_from(unsafe { sys::llama_model_n_layer(self.model.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// Bytes of all weights.
+    pub fn weights_bytes(&self) -> u64 {
+        // SAFETY: reads fields of a live model.
+        unsafe { sys::llama_model_size(self.model.as_ptr()) }
+    }
+
+    /// Whether tokens can be generated with a cache of keys and values, as the scheduler expects.
+    pub fn is_plain_decoder(&self) -> bool {
+        let model = self.model.as_ptr();
+        // SAFETY: reads fields of a live model.
+        unsafe {
+            sys::llama_model_has_decoder(model)
+                && !sys::llama_model_has_encoder(model)
+                && !sys::llama_model_is_recurrent(model)
+                && !sys::llama_model_is_hybrid(model)
+                && !sys::llama_model_is_diffusion(model)
+        }
+    }
+
+    /// A metadata value of the file as text.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        let key = CString::new(key).ok()?;
+        let mut buffer = vec![0_u8; 256];
+        loop {
+            // SAFETY: the buffer is as long as said; llama.cpp ends the text with a zero.
+            let length = unsafe {
+                sys::llama_model_meta_val_str(
+                    self.model.as_ptr(),
+                    key.as_ptr(),
+                    buffer.as_mut_ptr().cast::<c_char>(),
+                    buffer.len(),
+                )
+            };
+            let length = usize::try_from(length).ok()?;
+            if length < buffer.len() {
+                buffer.truncate(length);
+                return String::from_utf8(buffer).ok();
+            }
+            buffer.resize(length + 1, 0);
+        }
+    }
+
+    /// The file's chat template.
+    pub fn chat_template(&self) -> Option<String> {
+        // SAFETY: the text belongs to the model and ends with a zero; it is copied at once.
+        unsafe {
+            let text = sys::llama_model_chat_template(self.model.as_ptr(), std::ptr::null());
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        }
+    }
+
+    fn valid(&self, token: Token) -> bool {
+        u32::try_from(token).is_ok_and(|token| token < self.vocabulary_size())
+    }
+
+    /// The beginning-of-text token, and whether prompts begin with it.
+    pub fn begin_token(&self) -> (Option<Token>, bool) {
+        // SAFETY: reads fields of a live vocabulary.
+        let (token, wanted) =
+            unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_get_add_bos(self.vocab())) };
+        (Some(token).filter(|&token| self.valid(token)), wanted)
+    }
+
+    /// The end-of-text token, or else the end-of-turn token.
+    pub fn end_token(&self) -> Option<Token> {
+        // SAFETY: reads fields of a live vocabulary.
+        let (text, turn) = unsafe { (sys::llama_vocab_eos(self.vocab()), sys::llama_vocab_eot(self.vocab())) };
+        [text, turn].into_iter().find(|&token| self.valid(token))
+    }
+
+    /// Whether this token ends an answer.
+    pub fn is_end(&self, token: Token) -> bool {
+        // SAFETY: reads a set of a live vocabulary; llama.cpp accepts any number here.
+        unsafe { sys::llama_vocab_is_eog(self.vocab(), token) }
+    }
+
+    /// Whether this token controls the model rather than being text.
+    pub fn is_control(&self, token: Token) -> bool {
+        // SAFETY: the token is in range.
+        self.valid(token) && unsafe { sys::llama_vocab_is_control(self.vocab(), token) }
+    }
+
+    /// The token's name in the vocabulary.
+    pub fn token_name(&self, token: Token) -> Option<String> {
+        if !self.valid(token) {
+            return None;
+        }
+        // SAFETY: the token is in range; the text belongs to the model and is copied at once.
+        unsafe {
+            let text = sys::llama_vocab_get_text(self.vocab(), token);
+            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+        }
+    }
+
+    /// Appends the token's bytes; control tokens have some only if `special` is set.
+    pub fn piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
+        if !self.valid(token) {
+            return;
+        }
+        out.reserve(64);
+        loop {
+            let spare = out.spare_capacity_mut();
+            let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);
+            // SAFETY: llama.cpp writes at most `room` bytes into the spare capacity.
+            let written = unsafe {
+                sys::llama_token_to_piece(
+                    self.vocab(),
+                    token,
+                    spare.as_mut_ptr().cast::<c_char>(),
+                    room,
+                    0,
+                    special,
+                )
+            };
+            if let Ok(written) = usize::try_from(written) {
+                // SAFETY: that many bytes were just written.
+                unsafe { out.set_len(out.len() + written) };
+                return;
+            }
+            out.reserve(written.unsigned_abs() as usize);
+        }
+    }
+
+    /// Text to tokens, without begin and end tokens. `None` if the tokenizer fails.
+    pub fn tokenize(&self, text: &str, special: bool, out: &mut Vec<Token>) -> Option<()> {
+        let length = i32::try_from(text.len()).ok()?;
+        out.reserve(text.len() / 3 + 8);
+        loop {
+            let spare = out.spare_capacity_mut();
+            let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);
+            // SAFETY: the text is as long as said; at most `room` tokens are written into the spare capacity.
+            let written = unsafe {
+                sys::llama_tokenize(
+                    self.vocab(),
+                    text.as_ptr().cast::<c_char>(),
+                    length,
+                    spare.as_mut_ptr().cast::<Token>(),
+                    room,
+                    false,
+                    special,
+                )
+            };
+            if written == i32::MIN {
+                return None;
+            }
+            if let Ok(written) = usize::try_from(written) {
+                // SAFETY: that many tokens were just written.
+                unsafe { out.set_len(out.len() + written) };
+                return Some(());
+            }
+            out.reserve(written.unsigned_abs() as usize);
+        }
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // SAFETY: contexts and adapters hold the model alive, so none is left.
+        unsafe { sys::llama_model_free(self.model.as_ptr()) };
+    }
+}
+
+/// A LoRA adapter that fits one model. Made, used and dropped on the engine's thread.
+#[derive(Debug)]
+pub(crate) struct Adapter {
+    adapter: NonNull<sys::llama_adapter_lora>,
+    _model: Arc<Model>,
+}
+
+// SAFETY: llama.cpp does not tie an adapter to a thread; it moves once, with the engine's state, to its thread.
+unsafe impl Send for Adapter {}
+
+impl Adapter {
+    /// Loads a file; `None` when llama.cpp refuses it (its log says why).
+    pub fn load(model: &Arc<Model>, path: &Path) -> Option<Self> {
+        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+        // SAFETY: plain C call; only the engine's thread changes the model's list of adapters.
+        let adapter = unsafe { sys::llama_adapter_lora_init(model.model.as_ptr(), path.as_ptr()) };
+        NonNull::new(adapter).map(|adapter| Self { adapter, _model: Arc::clone(model) })
+    }
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        // SAFETY: the engine takes an adapter off its context before it drops it.
+        unsafe { sys::llama_adapter_lora_free(self.adapter.as_ptr()) };
+    }
+}
+
+/// What a context is made for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ContextOptions {
+    /// Cells of the cache.
+    pub cells: u32,
+    /// Most tokens of a step.
+    pub batch_tokens_max: u32,
+    /// Most rows of a step whose logits are wanted, at least as many as sequences.
+    pub outputs_max: u32,
+    /// Most sequences of a step; the cache tells [`SEQUENCES_LIMIT`] apart in any case.
+    pub sequences: u32,
+    /// Threads to compute with.
+    pub threads: u32,
+    /// Give the last hidden state of every token instead of logits.
+    pub embeddings: bool,
+}
+
+/// Why a step could not be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StepError {
+    /// The cache has no room for the step; nothing was changed.
+    #[error("the cache has no room for this step")]
+    NoRoom,
+    /// Anything else; the context can no longer be trusted.
+    #[error("llama_decode failed with {0}")]
+    Fatal(i32),
+}
+
+/// A cache of keys and values and the buffers to compute with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    context: NonNull<sys::llama_context>,
+    memory: sys::llama_memory_t,
+    vocabulary_size: usize,
+    embedding_size: usize,
+    model: Arc<Model>,
+}
+
+// SAFETY: llama.cpp does not tie a context to a thread; `&mut` keeps its use to one at a time.
+unsafe impl Send for Context {}
+
+impl Context {
+    /// Makes a context; `None` when llama.cpp refuses (usually for want of memory).
+    pub fn new(model: &Arc<Model>, options: &ContextOptions) -> Option<Self> {
+        let threads = i32::try_from(options.threads).unwrap_or(1).max(1);
+        // SAFETY: the parameters hold no pointers; the model outlives the context by the `Arc`.
+        unsafe {
+            let mut params = sys::llama_context_default_params();
+            params.n_ctx = options.cells;
+            params.n_batch = options.batch_tokens_max;
+            params.n_ubatch = options.batch_tokens_max;
+            params.n_seq_max = options.sequences.min(SEQUENCES_LIMIT);
+            params.n_outputs_max = options.outputs_max;
+            params.n_threads = threads;
+            params.n_threads_batch = threads;
+            params.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_ENABLED;
+            params.embeddings = options.embeddings;
+            params.pooling_type = sys::LLAMA_POOLING_TYPE_NONE;
+            params.kv_unified = true;
+            params.no_perf = true;
+            params.swa_full = true;
+            let context = NonNull::new(sys::llama_init_from_model(model.model.as_ptr(), params))?;
+            let embedding_size = sys::llama_model_n_embd_out(model.model.as_ptr());
+            Some(Self {
+                context,
+                memory: sys::llama_get_memory(context.as_ptr()),
+                vocabulary_size: model.vocabulary_size() as usize,
+                embedding_size: usize::try_from(embedding_size).unwrap_or(0),
+                model: Arc::clone(model),
+            })
+        }
+    }
+
+    /// The model of this context.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Cells of the cache: the wish, rounded up by llama.cpp.
+    pub fn cells(&self) -> u32 {
+        // SAFETY: reads a field of a live context.
+        unsafe { sys::llama_n_ctx(self.context.as_ptr()) }
+    }
+
+    /// Computes the rows of a batch.
+    ///
+    /// # Errors
+    /// No room, or a fault after which this context must not be used.
+    pub fn compute(&mut self, batch: &mut Batch) -> Result<(), StepError> {
+        let raw = batch.raw();
+        // SAFETY: the arrays of the batch are as long as its count says and live until the call returns.
+        match unsafe { sys::llama_decode(self.context.as_ptr(), raw) } {
+            0 => Ok(()),
+            1 => Err(StepError::NoRoom),
+            code => Err(StepError::Fatal(code)),
+        }
+    }
+
+    /// The logits of a row of the last batch that asked for them.
+    pub fn logits(&mut self, row: usize) -> Option<&[f32]> {
+        let row = i32::try_from(row).ok()?;
+        // SAFETY: llama.cpp gives null or `vocabulary_size` numbers that stay until the next `&mut` call.
+        unsafe {
+            let data = sys::llama_get_logits_ith(self.context.as_ptr(), row);
+            (!data.is_null()).then(|| std::slice::from_raw_parts(data, self.vocabulary_size))
+        }
+    }
+
+    /// The hidden state of a row of the last batch, in a context made for embeddings.
+    pub fn embedding(&mut self, row: usize) -> Option<&[f32]> {
+        let row = i32::try_from(row).ok()?;
+        // SAFETY: llama.cpp gives null or `embedding_size` numbers that stay until the next `&mut` call.
+        unsafe {
+            let data = sys::llama_get_embeddings_ith(self.context.as_ptr(), row);
+            (!data.is_null()).then(|| std::slice::from_raw_parts(data, self.embedding_size))
+        }
+    }
+
+    /// Numbers in an embedding.
+    pub fn embedding_size(&self) -> usize {
+        self.embedding_size
+    }
+
+    /// Lets `target` begin with the first `length` cells of `source`; nothing is copied.
+    pub fn share(&mut self, source: u32, target: u32, length: u32) {
+        debug_assert!(source < SEQUENCES_LIMIT && target < SEQUENCES_LIMIT);
+        // SAFETY: both sequences are below the limit that the context was made with.
+        unsafe { sys::llama_memory_seq_cp(self.memory, source.cast_signed(), target.cast_signed(), 0, length.cast_signed()) };
+    }
+
+    /// Forgets a sequence.
+    pub fn clear(&mut self, sequence: u32) {
+        debug_assert!(sequence < SEQUENCES_LIMIT);
+        // SAFETY: the sequence is below the limit; removing a whole sequence always succeeds.
+        unsafe { sys::llama_memory_seq_rm(self.memory, sequence.cast_signed(), -1, -1) };
+    }
+
+    /// Forgets everything.
+    pub fn clear_all(&mut self) {
+        // SAFETY: the memory belongs to this context.
+        unsafe { sys::llama_memory_clear(self.memory, false) };
+    }
+
+    /// Uses one adapter, or none, from the next step on. False if llama.cpp refuses.
+    pub fn set_adapter(&mut self, adapter: Option<&Adapter>) -> bool {
+        let mut adapters = [adapter.map_or(std::ptr::null_mut(), |adapter| adapter.adapter.as_ptr())];
+        let mut scales = [1.0_f32];
+        // SAFETY: the arrays hold as many entries as said; the engine keeps the adapter while it is set.
+        let code = unsafe {
+            sys::llama_set_adapters_lora(
+                self.context.as_ptr(),
+                adapters.as_mut_ptr(),
+                usize::from(adapter.is_some()),
+                scales.as_mut_ptr(),
+            )
+        };
+        code == 0
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner.
+        unsafe { sys::llama_free(self.context.as_ptr()) };
+    }
+}
+
+/// The rows of a step: arrays that are filled again for each step without being allocated again.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    tokens: Vec<Token>,
+    positions: Vec<i32>,
+    sequence_counts: Vec<i32>,
+    sequences: Vec<i32>,
+    sequence_pointers: Vec<*mut i32>,
+    outputs: Vec<i8>,
+}
+
+// SAFETY: the pointers point into the batch's own vector and are made anew before each use.
+unsafe impl Send for Batch {}
+
+impl Batch {
+    /// Removes all rows.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.positions.clear();
+        self.sequences.clear();
+        self.outputs.clear();
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, token: Token, position: u32, sequence: u32, output: bool) {
+        self.tokens.push(token);
+        self.positions.push(position.cast_signed());
+        self.sequences.push(sequence.cast_signed());
+        self.outputs.push(i8::from(output));
+    }
+
+    fn raw(&mut self) -> sys::llama_batch {
+        self.sequence_counts.resize(self.tokens.len(), 1);
+        self.sequence_pointers.clear();
+        self.sequence_pointers.extend(self.sequences.iter_mut().map(std::ptr::from_mut));
+        sys::llama_batch {
+            n_tokens: i32::try_from(self.tokens.len()).unwrap_or(i32::MAX),
+            token: self.tokens.as_mut_ptr(),
+            embd: std::ptr::null_mut(),
+            pos: self.positions.as_mut_ptr(),
+            n_seq_id: self.sequence_counts.as_mut_ptr(),
+            seq_id: self.sequence_pointers.as_mut_ptr(),
+            logits: self.outputs.as_mut_ptr(),
+        }
+    }
+}
