@@ -13,6 +13,7 @@ mod logprobs;
 mod message;
 pub mod models;
 mod prompt;
+pub mod responses;
 mod sampling;
 mod usage;
 

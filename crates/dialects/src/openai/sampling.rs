@@ -56,22 +56,29 @@ pub(super) fn decode_user(fields: &mut Fields) -> Result<Option<String>, Error> 
     }
 }
 
-/// The fields that both have; `max_tokens` and `logprobs` are left to the caller.
+/// The fields that chat completions and completions have; `max_tokens` and `logprobs` are left to the caller.
 pub(super) fn decode(fields: &mut Fields) -> Result<Sampling, Error> {
+    Ok(Sampling {
+        presence_penalty: fields.number("presence_penalty", Bounds::closed(-2.0, 2.0))?,
+        frequency_penalty: fields.number("frequency_penalty", Bounds::closed(-2.0, 2.0))?,
+        logit_bias: decode_bias(fields)?,
+        stop: decode_stop(fields)?,
+        n: decode_n(fields)?,
+        ..decode_core(fields)?
+    })
+}
+
+/// The fields that responses have too.
+pub(super) fn decode_core(fields: &mut Fields) -> Result<Sampling, Error> {
     Ok(Sampling {
         temperature: fields.number("temperature", Bounds::closed(0.0, 2.0))?,
         top_p: fields.number("top_p", Bounds::over(0.0, 1.0))?,
         top_k: fields.integer("top_k", -1, i64::from(u32::MAX))?.map(|top_k| u32::try_from(top_k).unwrap_or(0)),
         min_p: fields.number("min_p", Bounds::closed(0.0, 1.0))?,
-        presence_penalty: fields.number("presence_penalty", Bounds::closed(-2.0, 2.0))?,
-        frequency_penalty: fields.number("frequency_penalty", Bounds::closed(-2.0, 2.0))?,
         repetition_penalty: fields.number("repetition_penalty", Bounds::over(0.0, 2.0))?,
         seed: decode_seed(fields)?,
-        logit_bias: decode_bias(fields)?,
-        max_tokens: None,
-        stop: decode_stop(fields)?,
-        logprobs: None,
-        n: decode_n(fields)?,
+        n: 1,
+        ..Sampling::default()
     })
 }
 
