@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Verdict;
 use super::key::canonical;
 use super::table::{Hit, Table, Text};
 use super::words::Test;
-use super::Verdict;
 
 /// The rule for one type name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -104,9 +104,18 @@ pub(super) fn nearest(type_name: &str, count: usize) -> Vec<&'static str> {
     /// A longer name than any that exists is cut, so that the comparison stays bounded.
     const NAME_CHARS_MAX: usize = 200;
     let asked: String = canonical(type_name).chars().take(NAME_CHARS_MAX).collect();
-    let names = LISTS.iter().flat_map(|list| list.lines()).map(str::trim).filter(|name| !name.is_empty());
+    let names = LISTS
+        .iter()
+        .flat_map(|list| list.lines())
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     let mut scored: Vec<(f64, &'static str)> = names
-        .map(|name| (strsim::normalized_damerau_levenshtein(&asked, &canonical(name)), name))
+        .map(|name| {
+            (
+                strsim::normalized_damerau_levenshtein(&asked, &canonical(name)),
+                name,
+            )
+        })
         .filter(|(score, _)| *score > 0.6)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
