@@ -58,7 +58,10 @@ fn tables(data: &Path) -> Result<String, String> {
         let place = |error| format!("{}: {error}", path.display());
         let text =
             fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        for entry in &format::read_catalogue(&text).map_err(place)?.rules {
+        for entry in &format::read(&text, "service", &["service"])
+            .map_err(place)?
+            .rules
+        {
             flat.add(entry, None, true).map_err(place)?;
         }
     }

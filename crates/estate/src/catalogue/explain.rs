@@ -82,13 +82,7 @@ pub(super) fn explain(type_name: &str, table: &Table, hit: Hit<'_>, by_user: boo
         Hit::Exact(name, _) => Matched::Type(name.to_owned()),
         Hit::Prefix(prefix, _) => Matched::Prefix(prefix.to_owned()),
     };
-    Explanation {
-        type_name: type_name.to_owned(),
-        matched,
-        by_user,
-        verdict: Verdict::of(judgement),
-        refinements: refinements.collect(),
-    }
+    Explanation { type_name: type_name.to_owned(), matched, by_user, verdict: Verdict::of(judgement), refinements: refinements.collect() }
 }
 
 /// The lists the coverage is tested against.
@@ -103,21 +97,16 @@ const LISTS: [&str; 5] = [
 pub(super) fn nearest(type_name: &str, count: usize) -> Vec<&'static str> {
     /// A longer name than any that exists is cut, so that the comparison stays bounded.
     const NAME_CHARS_MAX: usize = 200;
+    /// Below this, two names have too little in common; it also bounds how far their lengths may differ.
+    const SCORE_MIN: f64 = 0.6;
     let asked: String = canonical(type_name).chars().take(NAME_CHARS_MAX).collect();
     let names = LISTS
         .iter()
         .flat_map(|list| list.lines())
         .map(str::trim)
-        .filter(|name| !name.is_empty());
-    let mut scored: Vec<(f64, &'static str)> = names
-        .map(|name| {
-            (
-                strsim::normalized_damerau_levenshtein(&asked, &canonical(name)),
-                name,
-            )
-        })
-        .filter(|(score, _)| *score > 0.6)
-        .collect();
+        .filter(|name| !name.is_empty() && 5 * name.len().abs_diff(asked.len()) <= 2 * name.len().max(asked.len()));
+    let mut scored: Vec<(f64, &'static str)> =
+        names.map(|name| (strsim::normalized_damerau_levenshtein(&asked, &canonical(name)), name)).filter(|(score, _)| *score > SCORE_MIN).collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.truncate(count);
     scored.into_iter().map(|(_, name)| name).collect()

@@ -95,17 +95,9 @@ const ENTRY_KEYS: [&str; 5] = ["id", "types", "prefixes", "when", "part"];
 const WHEN_KEYS: [&str; 5] = ["id", "attributes", "is", "starts_with", "contains"];
 const ACCEPT_KEYS: [&str; 6] = ["type", "address", "file", "rule", "reason", "expires"];
 
-/// Reads one of the catalogue's files: nothing but `[[service]]`.
-pub fn read_catalogue(text: &str) -> Result<RuleFile> {
-    read(text, "service", &["service"])
-}
-
-/// Reads a user's file: `[[rule]]` and `[[accept]]`.
-pub fn read_user(text: &str) -> Result<RuleFile> {
-    read(text, "rule", &["rule", "accept"])
-}
-
-fn read(text: &str, rule_key: &'static str, keys: &[&'static str]) -> Result<RuleFile> {
+/// Reads a file whose tables are `keys`, of which `rule_key` holds the rules: `service` in the catalogue's own files,
+/// `rule` and `accept` in the user's.
+pub fn read(text: &str, rule_key: &'static str, keys: &[&'static str]) -> Result<RuleFile> {
     if text.len() > FILE_BYTES_MAX {
         let what = format!(
             "the file has {} bytes; at most {FILE_BYTES_MAX} are read",

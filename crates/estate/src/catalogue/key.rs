@@ -91,18 +91,6 @@ pub fn canonical(kind: &str) -> Cow<'_, str> {
     key
 }
 
-/// The attribute in which a generic type names the type that it really is.
-pub fn real_type_attribute(kind: &str) -> Option<&'static str> {
-    match kind {
-        "azapi_resource"
-        | "azapi_update_resource"
-        | "azapi_resource_action"
-        | "azapi_data_plane_resource" => Some("type"),
-        "aws_cloudcontrolapi_resource" => Some("type_name"),
-        _ => None,
-    }
-}
-
 /// `aws:s3/bucket:Bucket` is `aws:s3:bucket`; `aws-native:s3:Bucket` is CloudFormation's own name.
 fn fold_pulumi(key: &str) -> Option<String> {
     let mut parts = key.split(':');

@@ -154,7 +154,7 @@ impl Catalogue {
                 .get(name)
                 .and_then(|value| value.known())
         };
-        let real_type = key::real_type_attribute(&resource.kind).and_then(known);
+        let real_type = real_type_attribute(&resource.kind).and_then(known);
         let Some((table, hit)) = real_type
             .and_then(|kind| self.find(kind))
             .or_else(|| self.find(&resource.kind))
@@ -216,5 +216,17 @@ impl Catalogue {
             return Some((&self.user, hit));
         }
         self.builtin.find(&key).map(|hit| (self.builtin, hit))
+    }
+}
+
+/// The attribute in which a generic type names the type that it really is.
+fn real_type_attribute(kind: &str) -> Option<&'static str> {
+    match kind {
+        "azapi_resource"
+        | "azapi_update_resource"
+        | "azapi_resource_action"
+        | "azapi_data_plane_resource" => Some("type"),
+        "aws_cloudcontrolapi_resource" => Some("type_name"),
+        _ => None,
     }
 }

@@ -17,7 +17,7 @@ use super::table::{Judgement, Table, Text, When};
 
 /// Reads rules and acceptances; `builtin` is what the rules may inherit from.
 pub fn read(text: &str, builtin: &Table) -> Result<(Table, Vec<Acceptance>), CatalogueError> {
-    let file = format::read_user(text)?;
+    let file = format::read(text, "rule", &["rule", "accept"])?;
     let mut flat = Flat::default();
     for entry in &file.rules {
         let base = inherited(entry, builtin);

@@ -16,10 +16,7 @@ fn resource(kind: &str, attributes: &[(&str, &str)]) -> Resource {
         provider: Provider::Aws,
         notation: Notation::Terraform,
         data: false,
-        attributes: attributes
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), Value::Text((*value).to_owned())))
-            .collect(),
+        attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), Value::Text((*value).to_owned()))).collect(),
         references: Vec::new(),
         count: 1,
         confidence: 100,
@@ -38,84 +35,33 @@ fn attributes_refine() {
         ("aws_db_instance", &[("engine", "oracle-ee")], Class::X),
         ("aws_db_instance", &[("engine", "sqlserver-web")], Class::X),
         ("aws_db_instance", &[], Class::C),
-        (
-            "aws_rds_cluster",
-            &[("engine", "aurora-postgresql")],
-            Class::C,
-        ),
+        ("aws_rds_cluster", &[("engine", "aurora-postgresql")], Class::C),
         ("AWS::RDS::DBInstance", &[("Engine", "mariadb")], Class::S),
-        (
-            "aws_lambda_function",
-            &[("package_type", "Image")],
-            Class::C,
-        ),
+        ("aws_lambda_function", &[("package_type", "Image")], Class::C),
         ("aws_lambda_function", &[("package_type", "Zip")], Class::X),
-        (
-            "AWS::Lambda::Function",
-            &[("PackageType", "Image")],
-            Class::C,
-        ),
+        ("AWS::Lambda::Function", &[("PackageType", "Image")], Class::C),
         ("azurerm_cosmosdb_account", &[("kind", "MongoDB")], Class::C),
-        (
-            "azurerm_cosmosdb_account",
-            &[("capabilities.name", "EnableCassandra")],
-            Class::C,
-        ),
-        (
-            "azurerm_cosmosdb_account",
-            &[("kind", "GlobalDocumentDB")],
-            Class::X,
-        ),
-        (
-            "Microsoft.Web/sites",
-            &[("kind", "functionapp,linux")],
-            Class::C,
-        ),
+        ("azurerm_cosmosdb_account", &[("capabilities.name", "EnableCassandra")], Class::C),
+        ("azurerm_cosmosdb_account", &[("kind", "GlobalDocumentDB")], Class::X),
+        ("Microsoft.Web/sites", &[("kind", "functionapp,linux")], Class::C),
         ("Microsoft.Web/sites", &[("kind", "app")], Class::M),
-        (
-            "google_sql_database_instance",
-            &[("database_version", "POSTGRES_16")],
-            Class::S,
-        ),
-        (
-            "google_sql_database_instance",
-            &[("database_version", "SQLSERVER_2022_STANDARD")],
-            Class::X,
-        ),
+        ("google_sql_database_instance", &[("database_version", "POSTGRES_16")], Class::S),
+        ("google_sql_database_instance", &[("database_version", "SQLSERVER_2022_STANDARD")], Class::X),
         ("core/Service", &[("spec.type", "LoadBalancer")], Class::M),
         ("core/Service", &[("spec.type", "ClusterIP")], Class::N),
-        (
-            "azapi_resource",
-            &[(
-                "type",
-                "Microsoft.ContainerService/managedClusters@2024-05-01",
-            )],
-            Class::S,
-        ),
+        ("azapi_resource", &[("type", "Microsoft.ContainerService/managedClusters@2024-05-01")], Class::S),
         ("no_such_type", &[], Class::U),
     ] {
-        assert_eq!(
-            judge(kind, attributes).class,
-            class,
-            "{kind} {attributes:?}"
-        );
+        assert_eq!(judge(kind, attributes).class, class, "{kind} {attributes:?}");
     }
-    assert_eq!(
-        judge("aws_elasticache_cluster", &[("engine", "memcached")]).rule,
-        "aws-elasticache?memcached"
-    );
-    assert_eq!(
-        judge("aws_elasticache_cluster", &[("engine", "redis")]).rule,
-        "aws-elasticache?redis"
-    );
+    assert_eq!(judge("aws_elasticache_cluster", &[("engine", "memcached")]).rule, "aws-elasticache?memcached");
+    assert_eq!(judge("aws_elasticache_cluster", &[("engine", "redis")]).rule, "aws-elasticache?redis");
 }
 
 #[test]
 fn an_unknown_engine_lowers_the_confidence() {
     let mut unknown = resource("aws_db_instance", &[]);
-    unknown
-        .attributes
-        .insert("engine".to_owned(), Value::Unknown("var.engine".to_owned()));
+    unknown.attributes.insert("engine".to_owned(), Value::Unknown("var.engine".to_owned()));
     let verdict = Catalogue::builtin().judge(&unknown);
     assert_eq!(verdict.rule, "aws-rds");
     assert!(verdict.confidence < judge("aws_db_instance", &[("engine", "postgres")]).confidence);
@@ -139,9 +85,9 @@ class = "C"
 why = "We run ElasticMQ beside it."
 
 [[rule]]
-id = "acme"
-prefixes = ["acme_"]
-name = "Acme platform"
+id = "widgetco"
+prefixes = ["widgetco_"]
+name = "Widget platform"
 class = "X"
 why = "Our own platform."
 effort_days = [1, 2.5]
@@ -167,29 +113,14 @@ expires = "2026-12-31"
 fn users_add_and_override_rules() {
     let catalogue = Catalogue::with_user_rules(RULES).expect("valid");
     let queue = catalogue.judge(&resource("aws_sqs_queue", &[]));
-    assert_eq!(
-        (queue.class, queue.service.as_ref()),
-        (Class::C, "Amazon SQS")
-    );
+    assert_eq!((queue.class, queue.service.as_ref()), (Class::C, "Amazon SQS"));
     assert_eq!(queue.why, "We run ElasticMQ beside it.");
     assert_eq!(queue.rule, "aws-sqs/user");
-    assert_eq!(
-        catalogue.judge(&resource("AWS::SQS::Queue", &[])).class,
-        Class::X,
-        "only what is named changes"
-    );
-    let widget = catalogue.judge(&resource("acme_widget", &[]));
-    assert_eq!(
-        (widget.class, widget.effort_days.high, widget.evidence),
-        (Class::X, 2.5, None)
-    );
-    assert_eq!(
-        catalogue
-            .judge(&resource("acme_widget", &[("tier", "Open")]))
-            .class,
-        Class::S
-    );
-    assert!(catalogue.explain("acme_widget").expect("known").by_user);
+    assert_eq!(catalogue.judge(&resource("AWS::SQS::Queue", &[])).class, Class::X, "only what is named changes");
+    let widget = catalogue.judge(&resource("widgetco_widget", &[]));
+    assert_eq!((widget.class, widget.effort_days.high, widget.evidence), (Class::X, 2.5, None));
+    assert_eq!(catalogue.judge(&resource("widgetco_widget", &[("tier", "Open")])).class, Class::S);
+    assert!(catalogue.explain("widgetco_widget").expect("known").by_user);
     assert!(!catalogue.explain("aws_s3_bucket").expect("known").by_user);
 }
 
@@ -198,119 +129,38 @@ fn acceptances_end() {
     let catalogue = Catalogue::with_user_rules(RULES).expect("valid");
     let key = resource("aws_kms_key", &[]);
     let verdict = catalogue.judge(&key);
-    let on = |day| {
-        catalogue
-            .accepted(&key, &verdict, day)
-            .map(|acceptance| acceptance.line)
-    };
+    let on = |day| catalogue.accepted(&key, &verdict, day).map(|acceptance| acceptance.line);
     assert!(on(date!(2027 - 03 - 31)).is_some(), "the last day counts");
     assert!(on(date!(2027 - 04 - 01)).is_none());
     let mut database = resource("aws_db_instance", &[("engine", "oracle-se2")]);
     let verdict = catalogue.judge(&database);
-    assert!(
-        catalogue
-            .accepted(&database, &verdict, date!(2026 - 12 - 01))
-            .is_none()
-    );
+    assert!(catalogue.accepted(&database, &verdict, date!(2026 - 12 - 01)).is_none());
     database.file = Arc::from("legacy/db.tf");
-    assert!(
-        catalogue
-            .accepted(&database, &verdict, date!(2026 - 12 - 01))
-            .is_some(),
-        "a service covers its refinements"
-    );
+    assert!(catalogue.accepted(&database, &verdict, date!(2026 - 12 - 01)).is_some(), "a service covers its refinements");
     assert_eq!(catalogue.acceptances().len(), 2);
 }
 
 #[test]
 fn mistakes_are_named_with_their_line() {
     for (text, line, words) in [
-        (
-            "[[rule]]\ntypes = [\"a\"]\nclas = \"S\"",
-            3,
-            "unknown key `clas`; did you mean `class`?",
-        ),
-        (
-            "[[rules]]\ntypes = [\"a\"]",
-            1,
-            "unknown key `rules`; did you mean `rule`?",
-        ),
-        (
-            "\n[[accept]]\ntype = \"a\"\nreson = \"x\"",
-            4,
-            "did you mean `reason`?",
-        ),
-        (
-            "[[accept]]\ntype = \"a\"\nreason = \"x\"",
-            1,
-            "needs `expires`",
-        ),
-        (
-            "[[accept]]\ntype = \"a\"\nexpires = \"2027-01-01\"",
-            1,
-            "needs a `reason`",
-        ),
-        (
-            "[[accept]]\nreason = \"x\"\nexpires = \"2027-01-01\"",
-            1,
-            "covers everything",
-        ),
-        (
-            "[[accept]]\ntype = \"a\"\nreason = \"x\"\nexpires = \"soon\"",
-            1,
-            "not `soon`",
-        ),
-        (
-            "[[accept]]\ntype = \"a\"\nreason = \"x\"\nexpires = 2027-02-30",
-            4,
-            "not TOML",
-        ),
-        (
-            "[[rule]]\ntypes = [\"a_b\"]\nclass = \"Q\"",
-            3,
-            "`Q` is not a class",
-        ),
-        (
-            "[[rule]]\ntypes = [\"a_b\"]\nclass = \"U\"\nname = \"x\"\nwhy = \"x\"",
-            1,
-            "U is for types without a rule",
-        ),
-        (
-            "[[rule]]\ntypes = [\"a_b\"]\nclass = \"S\"",
-            1,
-            "`name` is missing",
-        ),
+        ("[[rule]]\ntypes = [\"a\"]\nclas = \"S\"", 3, "unknown key `clas`; did you mean `class`?"),
+        ("[[rules]]\ntypes = [\"a\"]", 1, "unknown key `rules`; did you mean `rule`?"),
+        ("\n[[accept]]\ntype = \"a\"\nreson = \"x\"", 4, "did you mean `reason`?"),
+        ("[[accept]]\ntype = \"a\"\nreason = \"x\"", 1, "needs `expires`"),
+        ("[[accept]]\ntype = \"a\"\nexpires = \"2027-01-01\"", 1, "needs a `reason`"),
+        ("[[accept]]\nreason = \"x\"\nexpires = \"2027-01-01\"", 1, "covers everything"),
+        ("[[accept]]\ntype = \"a\"\nreason = \"x\"\nexpires = \"soon\"", 1, "not `soon`"),
+        ("[[accept]]\ntype = \"a\"\nreason = \"x\"\nexpires = 2027-02-30", 4, "not TOML"),
+        ("[[rule]]\ntypes = [\"a_b\"]\nclass = \"Q\"", 3, "`Q` is not a class"),
+        ("[[rule]]\ntypes = [\"a_b\"]\nclass = \"U\"\nname = \"x\"\nwhy = \"x\"", 1, "U is for types without a rule"),
+        ("[[rule]]\ntypes = [\"a_b\"]\nclass = \"S\"", 1, "`name` is missing"),
         ("[[rule]]\nclass = \"S\"", 1, "matches nothing"),
-        (
-            "[[rule]]\ntypes = [\"aws_sqs_queue\"]\ndata_portability = \"natve\"",
-            3,
-            "did you mean `native`?",
-        ),
-        (
-            "[[rule]]\ntypes = [\"aws_sqs_queue\"]\neffort_days = [5, 1]",
-            3,
-            "low first",
-        ),
-        (
-            "[[rule]]\ntypes = [\"aws_sqs_queue\"]\nconfidence = 200",
-            3,
-            "from 0 to 100",
-        ),
-        (
-            "[[rule]]\ntypes = [\"aws_sqs_queue\"]\nevidence = \"a page\"",
-            3,
-            "is a URL",
-        ),
-        (
-            "[[rule]]\ntypes = [\"aws_sqs_queue\"]\n[[rule.when]]\nattributes = [\"x\"]",
-            3,
-            "exactly one of",
-        ),
-        (
-            "[[rule]]\ntypes = [\"aws_sqs_queue\"]\n\n[[rule]]\ntypes = [\"aws_sqs_queue\"]",
-            4,
-            "matched by",
-        ),
+        ("[[rule]]\ntypes = [\"aws_sqs_queue\"]\ndata_portability = \"natve\"", 3, "did you mean `native`?"),
+        ("[[rule]]\ntypes = [\"aws_sqs_queue\"]\neffort_days = [5, 1]", 3, "low first"),
+        ("[[rule]]\ntypes = [\"aws_sqs_queue\"]\nconfidence = 200", 3, "from 0 to 100"),
+        ("[[rule]]\ntypes = [\"aws_sqs_queue\"]\nevidence = \"a page\"", 3, "is a URL"),
+        ("[[rule]]\ntypes = [\"aws_sqs_queue\"]\n[[rule.when]]\nattributes = [\"x\"]", 3, "exactly one of"),
+        ("[[rule]]\ntypes = [\"aws_sqs_queue\"]\n\n[[rule]]\ntypes = [\"aws_sqs_queue\"]", 4, "matched by"),
         ("[[rule]\n", 1, "not TOML"),
         ("rule = 3", 1, "write [[rule]]"),
     ] {
