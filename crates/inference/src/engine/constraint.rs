@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use freehold_domain::Error;
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
 use llguidance::{Matcher, ParserFactory};
+use serde_json::{Value, json};
 use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 use super::native::Model;
@@ -110,7 +111,7 @@ impl Compiler {
                 if schema.to_string().len() > SOURCE_BYTES_MAX {
                     return Err(refuse(format!("the schema is longer than {SOURCE_BYTES_MAX} bytes.")));
                 }
-                GrammarWithLexer::from_json_schema(schema.clone())
+                GrammarWithLexer::from_json_schema(with_fixed_spaces(schema.clone()))
             }
             Constraint::Lark(source) => {
                 if source.len() > SOURCE_BYTES_MAX {
@@ -131,6 +132,15 @@ impl Compiler {
             }
         }
     }
+}
+
+/// Leaves the model no choice of white space, in which small models lose themselves.
+fn with_fixed_spaces(mut schema: Value) -> Value {
+    if let Value::Object(members) = &mut schema {
+        let options = json!({ "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": " });
+        members.entry("x-guidance").or_insert(options);
+    }
+    schema
 }
 
 /// A compiled constraint and how far an answer has come in it.

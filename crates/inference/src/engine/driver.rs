@@ -215,10 +215,10 @@ impl Driver {
             for &(sequence, cached_tokens) in &plan.admitted {
                 self.started(sequence, cached_tokens);
             }
+            self.figures.steps.fetch_add(1, Relaxed);
             for &(row, sequence) in &plan.outputs {
                 self.choose(row, sequence)?;
             }
-            self.figures.steps.fetch_add(1, Relaxed);
         }
         self.state.plan = plan;
         result.map(|_| ())

@@ -99,14 +99,14 @@ pub(crate) fn load(order: &ServeOrder) -> Result<Loaded, LoadError> {
         std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
     });
     let sequences_max = order.sequences_max.clamp(1, SEQUENCES_LIMIT * 3 / 4);
-    let slots = SEQUENCES_LIMIT;
+    let slots = (sequences_max * 2 + 32).min(SEQUENCES_LIMIT);
     let cell_bytes = cell_bytes(&model, &architecture);
     let cells = cells(order, &model, cell_bytes)?;
     let options = ContextOptions {
         cells,
         batch_tokens_max: BATCH_TOKENS_MAX,
-        outputs_max: sequences_max,
-        sequences: sequences_max,
+        outputs_max: slots,
+        sequences: slots,
         threads,
         embeddings: false,
     };

@@ -14,7 +14,7 @@ mod embed;
 mod gate;
 mod llama;
 mod load;
-mod native;
+pub(crate) mod native;
 mod prefixes;
 mod sampler;
 mod schedule;

@@ -304,7 +304,7 @@ pub(crate) struct ContextOptions {
     pub batch_tokens_max: u32,
     /// Most rows of a step whose logits are wanted, at least as many as sequences.
     pub outputs_max: u32,
-    /// Most sequences of a step; the cache tells [`SEQUENCES_LIMIT`] apart in any case.
+    /// Sequences that are told apart, up to [`SEQUENCES_LIMIT`].
     pub sequences: u32,
     /// Threads to compute with.
     pub threads: u32,
@@ -483,11 +483,6 @@ impl Batch {
         self.positions.clear();
         self.sequences.clear();
         self.outputs.clear();
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.tokens.len()
     }
 
     /// Adds a row.

@@ -395,18 +395,24 @@ impl Scheduler {
             budget = budget.min(self.limits.busy_prompt_tokens_max);
         }
         let mut blocked: Vec<ShareIndex> = Vec::new();
+        let mut closed = false;
         while budget > 0 {
             let Some(share) = self.shares.furthest_behind(|index, _| !blocked.contains(&index)) else { break };
             let prompt = self.running_prompt(share, adapter);
             let key = match prompt {
                 Some(key) => key,
+                None if closed => {
+                    blocked.push(share);
+                    continue;
+                }
                 None => match self.admit(plan, share, adapter) {
                     Admission::Admitted(key) => key,
-                    Admission::Nothing => {
+                    refused => {
+                        // Nobody else may start before the share whose turn it is.
+                        closed = matches!(refused, Admission::NoRoom);
                         blocked.push(share);
                         continue;
                     }
-                    Admission::NoRoom => break,
                 },
             };
             // Rows for the answers are added at the end; their cells are spoken for.
@@ -632,3 +638,7 @@ enum Admission {
     NoRoom,
 }
 
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -32,7 +32,6 @@ pub(crate) struct Shares {
 /// One share.
 #[derive(Debug)]
 pub(crate) struct ShareState {
-    key: Arc<str>,
     virtual_time: u64,
     /// Sequences that wait for a slot, first come first served.
     pub waiting: VecDeque<usize>,
@@ -60,7 +59,7 @@ impl Shares {
         if self.indexes.len() >= REMEMBERED {
             self.forget(present);
         }
-        let state = ShareState { key: Arc::clone(&share.key), virtual_time: present, waiting: VecDeque::new(), running: 0 };
+        let state = ShareState { virtual_time: present, waiting: VecDeque::new(), running: 0 };
         let index = if let Some(index) = self.unused.pop() {
             self.shares[index] = state;
             index
@@ -124,17 +123,6 @@ impl Shares {
     /// One share, to change its lists.
     pub fn get_mut(&mut self, index: ShareIndex) -> &mut ShareState {
         &mut self.shares[index]
-    }
-
-    /// Its key.
-    #[cfg(test)]
-    pub fn key(&self, index: ShareIndex) -> &Arc<str> {
-        &self.shares[index].key
-    }
-
-    /// Its virtual time.
-    pub fn virtual_time(&self, index: ShareIndex) -> u64 {
-        self.shares[index].virtual_time
     }
 
     /// All shares that have sequences.

@@ -1,0 +1,8 @@
+//! The engine with the real starter model.
+
+mod adapters;
+mod embeddings;
+mod formats;
+mod generation;
+mod scheduling;
+mod support;
