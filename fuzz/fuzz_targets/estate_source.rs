@@ -1,0 +1,24 @@
+//! Dockerfiles and source code.
+#![no_main]
+
+use freehold_estate::read::{Options, assemble, read_file};
+use libfuzzer_sys::fuzz_target;
+
+const NAMES: [&str; 7] = [
+    "Dockerfile",
+    "a.py",
+    "a.ts",
+    "a.go",
+    "A.java",
+    "a.rs",
+    "A.cs",
+];
+
+fuzz_target!(|bytes: &[u8]| {
+    for name in NAMES {
+        let facts = read_file(name, bytes);
+        let declared = facts.resources.len();
+        let estate = assemble(vec![facts], &Options::default());
+        assert!(estate.resources.len() >= declared, "a declaration was lost");
+    }
+});

@@ -1,0 +1,21 @@
+//! YAML: CloudFormation, Pulumi, Kubernetes and Compose.
+#![no_main]
+
+use freehold_estate::read::{Options, assemble, read_file};
+use libfuzzer_sys::fuzz_target;
+
+const NAMES: [&str; 4] = [
+    "compose.yaml",
+    "template.yaml",
+    "Pulumi.yaml",
+    "stack.template",
+];
+
+fuzz_target!(|bytes: &[u8]| {
+    for name in NAMES {
+        let facts = read_file(name, bytes);
+        let declared = facts.resources.len();
+        let estate = assemble(vec![facts], &Options::default());
+        assert!(estate.resources.len() >= declared, "a declaration was lost");
+    }
+});
