@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Number;
 
 use crate::canonical::Usage;
 
@@ -16,7 +17,7 @@ const CACHED: &str = "num_cached_prompt_tokens";
 pub(super) struct Metric<'a> {
     #[serde(borrow)]
     metric: Cow<'a, str>,
-    value: f64,
+    value: Number,
     #[serde(default, borrow)]
     unit: Option<Cow<'a, str>>,
 }
@@ -27,13 +28,13 @@ pub(super) fn encode(usage: &Usage) -> Vec<Metric<'static>> {
     if usage.cached_tokens > 0 {
         counts.push((CACHED, usage.cached_tokens.into()));
     }
-    #[expect(clippy::cast_precision_loss, reason = "counts of tokens are far below 2^53")]
-    let metric = |(name, count): (&'static str, u64)| Metric { metric: name.into(), value: count as f64, unit: Some("tokens".into()) };
+    let metric = |(name, count): (&'static str, u64)| Metric { metric: name.into(), value: count.into(), unit: Some("tokens".into()) };
     counts.into_iter().map(metric).collect()
 }
 
 pub(super) fn decode(metrics: &[Metric<'_>]) -> Usage {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, and fractions of tokens do not exist")]
-    let count = |name: &str| metrics.iter().find(|one| one.metric == name).map_or(0, |one| one.value as u32);
+    let count =
+        |name: &str| metrics.iter().find(|one| one.metric == name).and_then(|one| one.value.as_f64()).map_or(0, |value| value as u32);
     Usage { prompt_tokens: count(PROMPT), cached_tokens: count(CACHED), completion_tokens: count(COMPLETION) }
 }

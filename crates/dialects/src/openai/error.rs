@@ -50,7 +50,8 @@ pub(crate) fn from_value(status: u16, value: &Value) -> Option<Error> {
     let message = inner.as_str().or_else(|| inner.get("message")?.as_str())?;
     let text = |name: &str| inner.get(name).and_then(Value::as_str);
     let status = inner.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or(status);
-    let code = text("code").and_then(code_of_text).or_else(|| code_of_type(text("type")?, status)).unwrap_or_else(|| code_of_status(status));
+    let code =
+        text("code").and_then(code_of_text).or_else(|| code_of_type(text("type")?, status)).unwrap_or_else(|| code_of_status(status));
     let mut error = Error::new(code, shortened(message));
     error.param = text("param").map(shortened);
     Some(error)

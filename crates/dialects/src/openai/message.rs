@@ -83,7 +83,8 @@ pub(super) fn encode(message: &Message) -> Value {
     }
     if !message.tool_calls.is_empty() {
         let calls = message.tool_calls.iter();
-        let calls = calls.map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}));
+        let calls =
+            calls.map(|call| json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}));
         fields.insert("tool_calls".into(), calls.collect());
     }
     if let Some(id) = &message.tool_call_id {

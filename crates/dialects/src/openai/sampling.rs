@@ -127,7 +127,8 @@ fn decode_bias(fields: &mut Fields) -> Result<BTreeMap<u32, f32>, Error> {
     }
     let entry = |(key, bias): (String, Value)| {
         let path = format!("logit_bias.{}", quoted(&key));
-        let token: u32 = key.parse().map_err(|_| Error::invalid(&path, "The keys of `logit_bias` must be token ids: whole numbers in decimal."))?;
+        let token: u32 =
+            key.parse().map_err(|_| Error::invalid(&path, "The keys of `logit_bias` must be token ids: whole numbers in decimal."))?;
         Ok((token, Bounds::closed(-100.0, 100.0).check(&bias, &path)?))
     };
     map.into_iter().map(entry).collect()

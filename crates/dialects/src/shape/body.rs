@@ -22,8 +22,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Fields, Error> {
         let message = format!("The body nests arrays or objects more than {DEPTH_MAX} deep.");
         return Err(Error::new(ErrorCode::InvalidJson, message));
     }
-    let value: Value = serde_json::from_str(text)
-        .map_err(|fault| Error::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {fault}.")))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|fault| Error::new(ErrorCode::InvalidJson, format!("The body is not valid JSON: {fault}.")))?;
     match value {
         Value::Object(map) => Ok(Fields { path: String::new(), map, asked: Vec::new() }),
         other => Err(Error::new(ErrorCode::InvalidRequest, format!("The body must be a JSON object, but is {}.", kind(&other)))),
@@ -135,7 +135,8 @@ impl Bounds {
         if above && rounded <= self.max {
             return Ok(rounded);
         }
-        let range = if self.open { format!("over {} and at most {}", self.min, self.max) } else { format!("from {} to {}", self.min, self.max) };
+        let range =
+            if self.open { format!("over {} and at most {}", self.min, self.max) } else { format!("from {} to {}", self.min, self.max) };
         Err(Error::invalid(path, format!("`{path}` must be {range}, but is {number}.")))
     }
 }

@@ -37,9 +37,7 @@ pub(crate) fn decode(value: Value, path: &str, parts: Parts) -> Result<Vec<Conte
         Value::Array(items) if items.len() > PARTS_MAX => {
             Err(Error::invalid(path, format!("`{path}` must have at most {PARTS_MAX} parts, but has {}.", items.len())))
         }
-        Value::Array(items) => {
-            items.into_iter().enumerate().map(|(index, item)| part(item, format!("{path}[{index}]"), parts)).collect()
-        }
+        Value::Array(items) => items.into_iter().enumerate().map(|(index, item)| part(item, format!("{path}[{index}]"), parts)).collect(),
         other => Err(wrong_type(path, "a string or an array of parts", &other)),
     }
 }

@@ -29,7 +29,8 @@ pub(crate) fn check_name(name: &str, path: &str) -> Result<(), Error> {
 pub(crate) fn decode_tools(fields: &mut Fields) -> Result<Vec<Tool>, Error> {
     let path = fields.path("tools");
     let items = fields.array("tools", TOOLS_MAX)?.unwrap_or_default();
-    let tools: Vec<Tool> = items.into_iter().enumerate().map(|(index, item)| tool(item, format!("{path}[{index}]"))).collect::<Result<_, _>>()?;
+    let tools: Vec<Tool> =
+        items.into_iter().enumerate().map(|(index, item)| tool(item, format!("{path}[{index}]"))).collect::<Result<_, _>>()?;
     check_distinct(&tools, |index| format!("{path}[{index}].function.name"))?;
     Ok(tools)
 }

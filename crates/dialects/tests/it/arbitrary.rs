@@ -44,8 +44,12 @@ fn schema() -> impl Strategy<Value = Value> {
 }
 
 pub fn tool() -> impl Strategy<Value = Tool> {
-    (name(), option::of(text()), option::of(schema()), any::<bool>())
-        .prop_map(|(name, description, parameters, strict)| Tool { name, description, parameters, strict })
+    (name(), option::of(text()), option::of(schema()), any::<bool>()).prop_map(|(name, description, parameters, strict)| Tool {
+        name,
+        description,
+        parameters,
+        strict,
+    })
 }
 
 pub fn tools() -> impl Strategy<Value = (Vec<Tool>, ToolChoice)> {
@@ -148,14 +152,20 @@ pub fn head() -> impl Strategy<Value = AnswerHead> {
 }
 
 pub fn usage() -> impl Strategy<Value = Usage> {
-    (0u32..1 << 20, 0u32..1 << 20, any::<u32>())
-        .prop_map(|(prompt_tokens, completion_tokens, cached)| Usage { prompt_tokens, completion_tokens, cached_tokens: cached % (prompt_tokens + 1) })
+    (0u32..1 << 20, 0u32..1 << 20, any::<u32>()).prop_map(|(prompt_tokens, completion_tokens, cached)| Usage {
+        prompt_tokens,
+        completion_tokens,
+        cached_tokens: cached % (prompt_tokens + 1),
+    })
 }
 
 pub fn logprob() -> impl Strategy<Value = TokenLogprob> {
     let bytes = || prop_oneof![some_text().prop_map(String::into_bytes), vec(any::<u8>(), 1..4)];
-    (bytes(), -50f32..0.0, btree_map(bytes(), -50f32..0.0, 0..3))
-        .prop_map(|(bytes, logprob, top)| TokenLogprob { bytes, logprob, top: top.into_iter().collect() })
+    (bytes(), -50f32..0.0, btree_map(bytes(), -50f32..0.0, 0..3)).prop_map(|(bytes, logprob, top)| TokenLogprob {
+        bytes,
+        logprob,
+        top: top.into_iter().collect(),
+    })
 }
 
 pub fn finish() -> impl Strategy<Value = FinishReason> {

@@ -29,7 +29,7 @@ prop_compose! {
     }
 }
 
-fn decode_stream(wire: &[u8], cuts: &[usize]) -> Vec<ChatEvent> {
+pub fn decode_stream(wire: &[u8], cuts: &[usize]) -> Vec<ChatEvent> {
     let (mut decoder, mut events) = (chat::StreamDecoder::new(), Vec::new());
     for piece in any_::pieces(wire, cuts) {
         decoder.push(piece, &mut events);
@@ -98,7 +98,15 @@ proptest! {
 fn calls_in_turns_are_told_apart() {
     let start = |call, id: &str| ChatEvent::ToolCallStart { choice: 0, call, id: id.to_owned(), name: "f".to_owned() };
     let more = |call, text: &str| ChatEvent::ToolCallArguments { choice: 0, call, fragment: text.to_owned() };
-    let events = vec![ChatEvent::Start, start(0, "a"), start(1, "b"), more(0, "{"), more(1, "["), more(0, "}"), ChatEvent::Usage(Default::default())];
+    let events = vec![
+        ChatEvent::Start,
+        start(0, "a"),
+        start(1, "b"),
+        more(0, "{"),
+        more(1, "["),
+        more(0, "}"),
+        ChatEvent::Usage(Default::default()),
+    ];
     let head = freehold_dialects::canonical::AnswerHead { id: "x".into(), model: "m".into(), created_s: 0 };
     let (mut encoder, mut wire) = (chat::StreamEncoder::new(&head), Vec::new());
     events.iter().for_each(|event| encoder.encode(event, &mut wire));

@@ -29,7 +29,7 @@ prop_compose! {
     }
 }
 
-fn decode_stream(wire: &[u8], cuts: &[usize]) -> Vec<ChatEvent> {
+pub fn decode_stream(wire: &[u8], cuts: &[usize]) -> Vec<ChatEvent> {
     let (mut decoder, mut events) = (completions::StreamDecoder::new(), Vec::new());
     for piece in any_::pieces(wire, cuts) {
         decoder.push(piece, &mut events);

@@ -77,8 +77,7 @@ pub fn encode_request(request: &ChatRequest) -> Vec<u8> {
     function::encode_tools(&request.tools, &request.tool_choice, &mut body);
     encode_format(&request.response_format, &mut body);
     let sampling = &request.sampling;
-    let numbers =
-        [("temperature", sampling.temperature), ("top_p", sampling.top_p), ("repetition_penalty", sampling.repetition_penalty)];
+    let numbers = [("temperature", sampling.temperature), ("top_p", sampling.top_p), ("repetition_penalty", sampling.repetition_penalty)];
     for (name, value) in numbers {
         if let Some(value) = value {
             body.insert(name.into(), write::number(value));

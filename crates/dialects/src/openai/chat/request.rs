@@ -4,8 +4,8 @@ use freehold_domain::Error;
 use serde_json::{Map, Value, json};
 
 use crate::canonical::{ChatRequest, Sampling};
-use crate::openai::sampling::{self, Extensions, TOP_LOGPROBS_MAX};
 use crate::openai::message;
+use crate::openai::sampling::{self, Extensions, TOP_LOGPROBS_MAX};
 use crate::shape::body::{self, Fields, as_string, unsupported, wrong_type};
 use crate::shape::function;
 use crate::shape::write;

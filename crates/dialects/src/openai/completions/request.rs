@@ -46,7 +46,8 @@ fn decode(fields: &mut Fields) -> Result<CompletionRequest, Error> {
     }
     let choices = prompts.len() * sampling.n as usize;
     if choices > CHOICES_MAX as usize {
-        let message = format!("{} prompts with {} answers each are {choices} answers: at most {CHOICES_MAX} are made.", prompts.len(), sampling.n);
+        let message =
+            format!("{} prompts with {} answers each are {choices} answers: at most {CHOICES_MAX} are made.", prompts.len(), sampling.n);
         return Err(Error::invalid("n", message));
     }
     let (stream, include_usage) = sampling::decode_stream(fields)?;

@@ -87,11 +87,14 @@ pub fn encode_answer(head: &AnswerHead, echo: &Echo, answer: &ChatAnswer) -> Vec
     let choice = answer.choices.first().unwrap_or(&nothing);
     let (status, incomplete) = ending(choice.finish);
     let mut output = Vec::new();
+    let mut calls = choice.tool_calls.iter().peekable();
     if !choice.text.is_empty() || choice.tool_calls.is_empty() {
+        let status = if choice.tool_calls.is_empty() { status } else { "completed" };
         output.push(message_item(&message_id(head, 0), status, Some((&choice.text, &choice.logprobs))));
     }
-    for call in &choice.tool_calls {
+    while let Some(call) = calls.next() {
         let id = call_item_id(head, output.len());
+        let status = if calls.peek().is_none() { status } else { "completed" };
         output.push(call_item(&id, status, &call.id, &call.name, &call.arguments));
     }
     let standing = Standing { status, error: Value::Null, incomplete, output, usage: Some(&answer.usage) };

@@ -28,7 +28,8 @@ pub struct StreamEncoder {
 #[derive(Debug)]
 struct Item {
     id: String,
-    done: bool,
+    /// The status that was reported when the item was done.
+    done: Option<&'static str>,
     content: Content,
 }
 
@@ -39,7 +40,8 @@ enum Content {
 }
 
 impl Item {
-    fn encode(&self, status: &str) -> Value {
+    fn encode(&self) -> Value {
+        let status = self.done.unwrap_or("incomplete");
         match &self.content {
             Content::Message { text, logprobs } => message_item(&self.id, status, Some((text, logprobs))),
             Content::Call { id, name, arguments, .. } => call_item(&self.id, status, id, name, arguments),
@@ -59,7 +61,8 @@ impl StreamEncoder {
             ChatEvent::Start => {
                 self.started = true;
                 for kind in ["response.created", "response.in_progress"] {
-                    let standing = Standing { status: "in_progress", error: Value::Null, incomplete: false, output: Vec::new(), usage: None };
+                    let standing =
+                        Standing { status: "in_progress", error: Value::Null, incomplete: false, output: Vec::new(), usage: None };
                     let response = self.echo.response(&self.head, standing);
                     self.emit(kind, &[("response", response)], out);
                 }
@@ -69,10 +72,7 @@ impl StreamEncoder {
             ChatEvent::ToolCallArguments { choice: 0, call, fragment } => self.arguments(*call, fragment, out),
             ChatEvent::Finish { choice: 0, reason } => {
                 self.finish = Some(*reason);
-                if self.items.is_empty() {
-                    self.open_message(out);
-                }
-                self.close(|_| true, out);
+                self.settle(out);
             }
             ChatEvent::Usage(usage) => self.end(usage, out),
             ChatEvent::Error(fault) => self.fail(fault, out),
@@ -81,7 +81,7 @@ impl StreamEncoder {
     }
 
     fn text(&mut self, text: &str, tokens: &[TokenLogprob], out: &mut Vec<u8>) {
-        if !matches!(self.items.last(), Some(Item { done: false, content: Content::Message { .. }, .. })) {
+        if !matches!(self.items.last(), Some(Item { done: None, content: Content::Message { .. }, .. })) {
             self.open_message(out);
         }
         let index = self.items.len() - 1;
@@ -107,7 +107,7 @@ impl StreamEncoder {
         let part = text_part("", &[]);
         let fields = [("item_id", json!(id)), ("output_index", json!(index)), ("content_index", json!(0)), ("part", part)];
         self.emit("response.content_part.added", &fields, out);
-        self.items.push(Item { id, done: false, content: Content::Message { text: String::new(), logprobs: Vec::new() } });
+        self.items.push(Item { id, done: None, content: Content::Message { text: String::new(), logprobs: Vec::new() } });
     }
 
     fn call(&mut self, call: u32, id: &str, name: &str, out: &mut Vec<u8>) {
@@ -117,7 +117,7 @@ impl StreamEncoder {
         let item = call_item(&item_id, "in_progress", id, name, "");
         self.emit("response.output_item.added", &[("output_index", json!(index)), ("item", item)], out);
         let content = Content::Call { call, id: id.to_owned(), name: name.to_owned(), arguments: String::new() };
-        self.items.push(Item { id: item_id, done: false, content });
+        self.items.push(Item { id: item_id, done: None, content });
     }
 
     fn arguments(&mut self, wanted: u32, fragment: &str, out: &mut Vec<u8>) {
@@ -139,17 +139,23 @@ impl StreamEncoder {
         let (status, _) = ending(self.finish);
         for index in 0..self.items.len() {
             let item = &mut self.items[index];
-            if item.done || !which(&item.content) {
+            if item.done.is_some() || !which(&item.content) {
                 continue;
             }
-            item.done = true;
-            let (place, whole) = ([("item_id", json!(item.id)), ("output_index", json!(index))], item.encode(status));
+            item.done = Some(status);
+            let (place, whole) = ([("item_id", json!(item.id)), ("output_index", json!(index))], item.encode());
             match &item.content {
                 Content::Message { text, logprobs } => {
                     let part = text_part(text, logprobs);
                     let [id, output_index] = place;
                     let content_index = ("content_index", json!(0));
-                    let done = [id.clone(), output_index.clone(), content_index.clone(), ("text", json!(text)), ("logprobs", part["logprobs"].clone())];
+                    let done = [
+                        id.clone(),
+                        output_index.clone(),
+                        content_index.clone(),
+                        ("text", json!(text)),
+                        ("logprobs", part["logprobs"].clone()),
+                    ];
                     self.emit("response.output_text.done", &done, out);
                     self.emit("response.content_part.done", &[id, output_index, content_index, ("part", part)], out);
                 }
@@ -163,9 +169,18 @@ impl StreamEncoder {
         }
     }
 
+    /// The items are complete; an answer without any gets an empty message.
+    fn settle(&mut self, out: &mut Vec<u8>) {
+        if self.items.is_empty() {
+            self.open_message(out);
+        }
+        self.close(|_| true, out);
+    }
+
     fn end(&mut self, usage: &Usage, out: &mut Vec<u8>) {
+        self.settle(out);
         let (status, incomplete) = ending(self.finish);
-        let output = self.items.iter().map(|item| item.encode(status)).collect();
+        let output = self.items.iter().map(Item::encode).collect();
         let standing = Standing { status, error: Value::Null, incomplete, output, usage: Some(usage) };
         let response = self.echo.response(&self.head, standing);
         self.emit(if incomplete { "response.incomplete" } else { "response.completed" }, &[("response", response)], out);
@@ -182,7 +197,7 @@ impl StreamEncoder {
             code if code.http_status() < 500 => "invalid_prompt",
             _ => "server_error",
         };
-        let output = self.items.iter().map(|item| item.encode(if item.done { "completed" } else { "incomplete" })).collect();
+        let output = self.items.iter().map(Item::encode).collect();
         let error = json!({"code": code, "message": fault.message});
         let standing = Standing { status: "failed", error, incomplete: false, output, usage: None };
         let response = self.echo.response(&self.head, standing);
