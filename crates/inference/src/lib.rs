@@ -6,5 +6,8 @@
 //! **Invariant:** native code runs only in a worker process. The service links this crate for its types and starts
 //! a child for everything else.
 
+pub mod chat;
 pub mod engine;
 pub mod order;
+pub mod task;
+pub mod worker;

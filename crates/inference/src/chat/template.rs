@@ -90,9 +90,7 @@ impl ChatTemplate {
             return Err(TemplateError::Broken(format!("it has {} bytes, more than {SOURCE_BYTES_MAX}", source.len())));
         }
         let mut environment = environment();
-        environment
-            .add_template_owned(NAME, without_training_marks(source))
-            .map_err(|error| TemplateError::Broken(describe(&error)))?;
+        environment.add_template_owned(NAME, without_training_marks(source)).map_err(|error| TemplateError::Broken(describe(&error)))?;
         let mut template = Self {
             environment,
             bos_text: bos_text.to_owned(),
@@ -154,11 +152,7 @@ impl ChatTemplate {
         };
         Abilities {
             tools: shows(Value::from(vec![user.clone()]), Value::from(vec![tool]), &["probe_function"]),
-            tool_turns: shows(
-                Value::from(vec![user.clone(), assistant, result]),
-                Value::from(()),
-                &["probe_function", "probe_argument", "probe-result"],
-            ),
+            tool_turns: shows(Value::from(vec![user.clone(), assistant, result]), Value::from(()), &["probe_function", "probe_argument", "probe-result"]),
             system: shows(Value::from(vec![system, user]), Value::from(()), &["probe-system"]),
         }
     }

@@ -108,7 +108,11 @@ impl Scanner {
             Expect::Hex(count) if letter.is_ascii_hexdigit() => self.go(if count == 3 { Expect::String } else { Expect::Hex(count + 1) }),
             Expect::Hex(_) => Err(Malformed),
             Expect::Literal(text, at) if text.as_bytes()[at] == letter as u8 && letter.is_ascii() => {
-                if at + 1 == text.len() { Ok(self.ended(Step::Done)) } else { self.go(Expect::Literal(text, at + 1)) }
+                if at + 1 == text.len() {
+                    Ok(self.ended(Step::Done))
+                } else {
+                    self.go(Expect::Literal(text, at + 1))
+                }
             }
             Expect::Literal(..) => Err(Malformed),
             Expect::Number(state) => self.number(state, letter),

@@ -41,16 +41,7 @@ pub struct PythonCall {
 impl PythonCall {
     /// Before the function's name.
     pub fn new() -> Self {
-        Self {
-            place: Place::Name,
-            name: String::new(),
-            key: String::new(),
-            value: String::new(),
-            quote: None,
-            escaped: false,
-            depth: 0,
-            arguments: 0,
-        }
+        Self { place: Place::Name, name: String::new(), key: String::new(), value: String::new(), quote: None, escaped: false, depth: 0, arguments: 0 }
     }
 
     /// Whether the call was announced; from then on it cannot be taken back.

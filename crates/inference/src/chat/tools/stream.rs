@@ -44,7 +44,10 @@ enum State {
     /// Nothing but white space so far.
     Start,
     /// Plain text; `held` may begin a mark. With `after_call`, so may the separators of calls before it.
-    Text { lead: usize, after_call: bool },
+    Text {
+        lead: usize,
+        after_call: bool,
+    },
     /// A call may begin here.
     Open(Frame),
     Json(Frame, Box<JsonCall>),

@@ -1,9 +1,9 @@
 use freehold_dialects::canonical::{ContentPart, Message, Role, ToolChoice};
 use freehold_domain::ErrorCode;
-use freehold_inference::chat::template::{Abilities, ChatTemplate};
 use freehold_inference::chat::Chat;
+use freehold_inference::chat::template::{Abilities, ChatTemplate};
 
-use super::{CONTROLS, calls, call, envelope, info, prompt, request, result, time_of_day, tokenize, weather};
+use super::{CONTROLS, call, calls, envelope, info, prompt, request, result, time_of_day, tokenize, weather};
 
 /// The features of ChatML templates in use.
 const CHAT_ML: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
@@ -85,10 +85,7 @@ fn conversations_are_rendered_as_the_template_says() {
              «|start_header_id|»user«|end_header_id|»\n\nHi«|eot_id|»«|start_header_id|»assistant«|end_header_id|»\n\nHello«|eot_id|»\
              «|start_header_id|»user«|end_header_id|»\n\nBye«|eot_id|»«|start_header_id|»assistant«|end_header_id|»\n\n",
         ),
-        (
-            None,
-            "«begin»«|im_start|»user\nHi«|im_end|»\n«|im_start|»assistant\nHello«|im_end|»\n«|im_start|»user\nBye«|im_end|»\n«|im_start|»assistant\n",
-        ),
+        (None, "«begin»«|im_start|»user\nHi«|im_end|»\n«|im_start|»assistant\nHello«|im_end|»\n«|im_start|»user\nBye«|im_end|»\n«|im_start|»assistant\n"),
         // Features of other templates: Python methods, namespaces, marks of training, a filter on a list.
         (
             Some(
@@ -107,7 +104,11 @@ fn conversations_are_rendered_as_the_template_says() {
 fn a_file_without_a_template_gets_one_for_its_vocabulary() {
     let talk = request(vec![Message::text(Role::System, "Be brief."), user(" Hi ")]);
     for (controls, expect, stops) in [
-        (&CONTROLS[2..6], "«|begin_of_text|»«|start_header_id|»system«|end_header_id|»\n\nBe brief.«|eot_id|»«|start_header_id|»user«|end_header_id|»\n\nHi«|eot_id|»«|start_header_id|»assistant«|end_header_id|»\n\n", 0),
+        (
+            &CONTROLS[2..6],
+            "«|begin_of_text|»«|start_header_id|»system«|end_header_id|»\n\nBe brief.«|eot_id|»«|start_header_id|»user«|end_header_id|»\n\nHi«|eot_id|»«|start_header_id|»assistant«|end_header_id|»\n\n",
+            0,
+        ),
         (&CONTROLS[8..], "«begin»System: Be brief.\n\nUser: Hi\n\nAssistant:", 2),
     ] {
         let chat = Chat::new(&info(None, controls, "<|begin_of_text|>"));
@@ -163,12 +164,7 @@ fn a_template_without_tools_is_told_in_words() {
 
 #[test]
 fn several_calls_are_split_for_a_template_that_shows_one() {
-    let talk = request(vec![
-        user("?"),
-        calls(vec![call("1", "a", r#"{"x":1}"#), call("2", "b", "{}")]),
-        result("2", "two"),
-        result("1", "one"),
-    ]);
+    let talk = request(vec![user("?"), calls(vec![call("1", "a", r#"{"x":1}"#), call("2", "b", "{}")]), result("2", "two"), result("1", "one")]);
     let text = prompt(Some(LLAMA), &talk).unwrap();
     let order: Vec<usize> = [r#"{"name": "a", "parameters": {"x": 1}}"#, "\"one\"", r#"{"name": "b", "parameters": {}}"#, "\"two\""]
         .iter()
