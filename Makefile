@@ -1,0 +1,55 @@
+# Two commands: `make up` runs Freehold, `make test` tests everything. Both start from nothing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO := source tools/env && cargo
+FREEHOLD := target/release/freehold
+UP_ARGS ?=
+
+.PHONY: help install deps starter build up test lint sdk fuzz soak bench bench-serve bench-audit deny
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+deps: ## install what the build needs (apt as root, PyPI wheels otherwise)
+	@tools/deps
+
+starter: ## fetch the starter model (98 MB), checked by SHA-256
+	@tools/starter target/starter
+
+build: deps ## build the binary for this processor
+	$(CARGO) build --release --locked -p freehold
+
+up: build starter ## build, fetch the starter model and run the service
+	@FREEHOLD_STARTER_GGUF="$${FREEHOLD_STARTER_GGUF:-$(CURDIR)/target/starter/SmolLM2-135M-Instruct.Q4_1.gguf}" $(FREEHOLD) up $(UP_ARGS)
+
+sdk:
+	@tools/venv target/venv-sdk tests/sdk/requirements.txt
+
+lint: deps ## formatting and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+test: deps starter sdk ## everything, from nothing
+	$(CARGO) build --release --locked -p freehold
+	$(CARGO) test --release --locked --workspace
+	$(MAKE) --no-print-directory lint
+
+fuzz: deps ## every fuzz target for FUZZ_SECONDS (60) each
+	@tools/fuzz $${FUZZ_SECONDS:-60}
+
+deny: deps ## licences and advisories of every dependency
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
+	cargo deny check
+
+bench: bench-serve bench-audit ## every benchmark; the tables go to bench/RESULTS.md
+
+bench-serve: build starter ## Freehold against llama-server
+	@bench/serve/run --freehold $(FREEHOLD)
+
+bench-audit: build ## freehold audit against checkov
+	@bench/audit/run --freehold $(FREEHOLD)
+
+install: build ## put the binary into ~/.local/bin
+	install -D -m 755 $(FREEHOLD) "$$HOME/.local/bin/freehold"

@@ -1,0 +1,323 @@
+//! Requests to models: from a canonical request to a canonical stream of events.
+//!
+//! Each request is authorized, its model found and leased, and the request sent to the model's worker in OpenAI's
+//! wire format, always as a stream. Whatever the worker refuses is refused before the first byte of the answer; what
+//! goes wrong later ends the stream with one error.
+//!
+//! **Invariant:** a lease is held exactly as long as its [`Answer`] lives, and dropping the answer ends the work.
+
+mod answer;
+mod host;
+mod registry;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use freehold_dialects::canonical::{AnswerHead, ChatRequest, CompletionRequest, EmbeddingRequest, EmbeddingResponse, ModelCard, ResponseFormat};
+use freehold_dialects::openai;
+use freehold_dialects::openai::Extensions;
+use freehold_domain::{Error, ErrorCode, ModelName, ModelRef, RequestId};
+use tokio_util::sync::CancellationToken;
+
+pub use answer::Answer;
+use answer::Decoder;
+use registry::Registry;
+
+use crate::auth::{Action, Actor, TenantCaller, model_not_found, permit};
+use crate::facade::Control;
+use crate::metrics::Metrics;
+use crate::workers::{Lease, ModelSpec, WorkerClient, Workers, read_whole};
+
+/// Serves models. Cheap to clone.
+#[derive(Clone)]
+pub struct Serving {
+    control: Control,
+    workers: Workers,
+    metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
+    deadline: Duration,
+    cut: CancellationToken,
+}
+
+/// One request, as the HTTP side knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Its id.
+    pub id: RequestId,
+    /// When its head arrived.
+    pub received: Instant,
+}
+
+impl Serving {
+    /// Serves the models of `control` with `workers`; every answer ends within `deadline`.
+    ///
+    /// # Errors
+    /// The table of metrics is inconsistent.
+    pub fn new(control: Control, workers: Workers, deadline: Duration) -> Result<Self, Error> {
+        let metrics = Arc::new(Metrics::new().map_err(Error::internal)?);
+        Ok(Self { control, workers, metrics, registry: Arc::default(), deadline, cut: CancellationToken::new() })
+    }
+
+    /// A new id for a request.
+    pub fn new_request_id(&self) -> RequestId {
+        RequestId::from_uuid(self.control.new_uuid())
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The pool of workers.
+    pub fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Ends every answer that is still running with an error.
+    pub fn cut(&self) {
+        self.cut.cancel();
+    }
+
+    /// Forgets what is remembered of a model that was changed or removed.
+    pub fn forget(&self, model: &ModelName) {
+        self.registry.forget(model);
+    }
+
+    /// Answers a conversation.
+    ///
+    /// # Errors
+    /// Everything that can be known before the first token.
+    pub async fn chat(&self, actor: &Actor, request: &ChatRequest, call: Call) -> Result<Answer, Error> {
+        let mut wire = request.clone();
+        (wire.stream, wire.include_usage) = (true, true);
+        let ask = |model: String, extensions: &Extensions| {
+            wire.model = model;
+            openai::chat::encode_request(&wire, extensions)
+        };
+        self.stream(actor, &request.model, "/v1/chat/completions", Decoder::chat(), call, ask).await
+    }
+
+    /// Continues texts.
+    ///
+    /// # Errors
+    /// Everything that can be known before the first token.
+    pub async fn complete(&self, actor: &Actor, request: &CompletionRequest, call: Call) -> Result<Answer, Error> {
+        let mut wire = request.clone();
+        (wire.stream, wire.include_usage) = (true, true);
+        let ask = |model: String, extensions: &Extensions| {
+            wire.model = model;
+            openai::completions::encode_request(&wire, extensions)
+        };
+        self.stream(actor, &request.model, "/v1/completions", Decoder::completion(), call, ask).await
+    }
+
+    /// Turns texts into vectors.
+    ///
+    /// # Errors
+    /// What the worker refuses, or its loss.
+    pub async fn embed(&self, actor: &Actor, request: &EmbeddingRequest, call: Call) -> Result<EmbeddingResponse, Error> {
+        let (caller, spec, reference) = self.admit(actor, &request.model).await?;
+        let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
+        let wire = EmbeddingRequest { model: reference.to_string(), ..request.clone() };
+        let answer = self.post(&lease, caller, "/v1/embeddings", openai::embeddings::encode_request(&wire, &Extensions::default()), call).await?;
+        let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
+        let response = openai::embeddings::decode_answer(&body)?;
+        Ok(EmbeddingResponse { model: request.model.clone(), ..response })
+    }
+
+    /// The models that the caller may use, adapters included.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn cards(&self, actor: &Actor) -> Result<Vec<ModelCard>, Error> {
+        let mut cards = Vec::new();
+        for (row, adapters) in registry::read_all(&self.control).await? {
+            if permit(actor, Action::SeeModel(&row.name)).is_err() {
+                continue;
+            }
+            let card = |id: String| ModelCard { id, created_s: row.added_at.unix_s(), owned_by: registry::owner(&row) };
+            cards.push(card(row.name.to_string()));
+            cards.extend(adapters.iter().map(|adapter| card(format!("{}:{}", row.name, adapter.name))));
+        }
+        Ok(cards)
+    }
+
+    /// One of the models that the caller may use.
+    ///
+    /// # Errors
+    /// `model_not_found`.
+    pub async fn card(&self, actor: &Actor, name: &str) -> Result<ModelCard, Error> {
+        let cards = self.cards(actor).await?;
+        cards.into_iter().find(|card| card.id.eq_ignore_ascii_case(name)).ok_or_else(|| model_not_found(name))
+    }
+
+    /// The first model whose name says that it is a guard model, for moderations.
+    ///
+    /// # Errors
+    /// `model_not_found` when there is none.
+    pub async fn guard_model(&self, actor: &Actor) -> Result<String, Error> {
+        let cards = self.cards(actor).await?;
+        cards.into_iter().map(|card| card.id).find(|id| id.to_ascii_lowercase().contains("guard")).ok_or_else(|| {
+            let message = "This service has no guard model to judge with. The operator can add one: freehold model pull llama-guard-3-1b.";
+            Error::new(ErrorCode::ModelNotFound, message)
+        })
+    }
+
+    /// Everything counted, the workers' own included.
+    pub async fn render_metrics(&self) -> String {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let mut texts = Vec::new();
+        for (model, client) in self.workers.all_loaded() {
+            match tokio::time::timeout(PATIENCE, client.get("/metrics")).await {
+                Ok(Ok((200, body))) => texts.push(String::from_utf8_lossy(&body).into_owned()),
+                Ok(Ok((status, _))) => tracing::warn!(%model, status, "a worker refused its metrics"),
+                Ok(Err(error)) => tracing::debug!(%model, %error, "a worker's metrics cannot be read"),
+                Err(_) => tracing::debug!(%model, "a worker did not give its metrics in time"),
+            }
+        }
+        self.metrics.render(&texts)
+    }
+
+    async fn stream(
+        &self,
+        actor: &Actor,
+        model: &str,
+        path: &str,
+        decoder: Decoder,
+        call: Call,
+        ask: impl FnOnce(String, &Extensions) -> Vec<u8>,
+    ) -> Result<Answer, Error> {
+        let (caller, spec, reference) = self.admit(actor, model).await?;
+        let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
+        let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()) };
+        let response = self.post(&lease, caller, path, ask(reference.to_string(), &extensions), call).await?;
+        let head = AnswerHead { id: call.id.to_string(), model: model.to_owned(), created_s: self.control.now().unix_s() };
+        Ok(Answer::new(head, spec.name.clone(), response.into_body(), decoder, lease, Arc::clone(&self.metrics), call.received, self.cut.clone()))
+    }
+
+    /// Who asks for which model, once it is clear that they may.
+    async fn admit<'a>(&self, actor: &'a Actor, model: &str) -> Result<(&'a TenantCaller, Arc<ModelSpec>, ModelRef), Error> {
+        let reference: ModelRef = model.parse().map_err(|_| model_not_found(model))?;
+        permit(actor, Action::UseModel(&reference.model))?;
+        let caller = actor.tenant().ok_or_else(|| Error::internal("a model used without a tenant"))?;
+        let spec = self.registry.find(&self.control, &reference.model).await?.ok_or_else(|| model_not_found(model))?;
+        let adapter = match &reference.adapter {
+            None => None,
+            Some(name) => {
+                let known = spec.adapters.iter().find(|adapter| adapter.name.eq_ignore_ascii_case(name.as_str())).ok_or_else(|| model_not_found(model))?;
+                Some(known.name.parse().map_err(Error::internal)?)
+            }
+        };
+        let reference = ModelRef { model: spec.name.clone(), adapter };
+        Ok((caller, spec, reference))
+    }
+
+    async fn post(&self, lease: &Lease, caller: &TenantCaller, path: &str, body: Vec<u8>, call: Call) -> Result<http::Response<hyper::body::Incoming>, Error> {
+        let left = (call.received + self.deadline).saturating_duration_since(Instant::now());
+        let headers = [
+            ("x-request-id", call.id.to_string()),
+            ("x-freehold-tenant", caller.tenant.to_string()),
+            ("x-freehold-weight", caller.weight.to_string()),
+            ("x-freehold-deadline-ms", left.as_millis().to_string()),
+        ];
+        let response = lease.client().post(path, &headers, Bytes::from(body)).await.map_err(|error| worker_lost(error.to_string()))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let retry_after_s = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = read_whole(response.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
+        let mut error = openai::error::decode(status, &body);
+        error.retry_after_s = error.retry_after_s.or(retry_after_s);
+        Err(error)
+    }
+
+    async fn spec(&self, model: &ModelName) -> Result<Arc<ModelSpec>, Error> {
+        self.registry.find(&self.control, model).await?.ok_or_else(|| model_not_found(model.as_str()))
+    }
+
+    /// Loads the pinned models, one after the other.
+    ///
+    /// # Errors
+    /// The store cannot be read; a model that does not load is only logged.
+    pub async fn load_pinned(&self) -> Result<(), Error> {
+        for (row, _) in registry::read_all(&self.control).await? {
+            if row.pinned {
+                self.load(&row.name).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads a model before anyone asks for it; what goes wrong is only logged.
+    async fn load(&self, model: &ModelName) {
+        let loaded = async { self.workers.lease(&*self.spec(model).await?, Instant::now() + self.deadline).await };
+        if let Err(error) = loaded.await {
+            tracing::error!(%model, message = error.message, "a pinned model does not load");
+        }
+    }
+
+    /// Tells a loaded worker of an adapter that was added or removed.
+    async fn tell_worker(&self, model: &ModelName, path: &str, body: &serde_json::Value) -> Result<(), Error> {
+        self.registry.forget(model);
+        let Some(client) = self.workers.loaded(model) else { return Ok(()) };
+        expect_success(&client, path, body).await
+    }
+}
+
+async fn expect_success(client: &WorkerClient, path: &str, body: &serde_json::Value) -> Result<(), Error> {
+    let answer = client.post(path, &[], Bytes::from(body.to_string())).await.map_err(|error| worker_lost(error.to_string()))?;
+    let status = answer.status();
+    let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
+    if status.is_success() { Ok(()) } else { Err(openai::error::decode(status.as_u16(), &body)) }
+}
+
+fn worker_lost(context: String) -> Error {
+    Error::new(ErrorCode::WorkerLost, "The model's worker was lost. It is started again; try again.").with_retry_after_s(1).with_context(context)
+}
+
+/// The request that asks a guard model for a judgement.
+pub fn judgement_request(model: String, messages: Vec<freehold_dialects::canonical::Message>) -> ChatRequest {
+    let sampling = freehold_dialects::canonical::Sampling { temperature: Some(0.0), max_tokens: Some(32), n: 1, ..Default::default() };
+    ChatRequest {
+        model,
+        messages,
+        tools: Vec::new(),
+        tool_choice: Default::default(),
+        parallel_tool_calls: false,
+        response_format: ResponseFormat::Text,
+        sampling,
+        stream: false,
+        include_usage: false,
+        user: None,
+    }
+}
+
+/// What a guard model of the Llama Guard family says: `safe`, or `unsafe` and the categories on the next line.
+///
+/// # Errors
+/// It said something else: it is not a guard model.
+pub fn read_verdict(text: &str) -> Result<freehold_dialects::canonical::Verdict, Error> {
+    let mut lines = text.trim().lines();
+    let flagged = match lines.next().map(str::trim) {
+        Some("safe") => false,
+        Some("unsafe") => true,
+        _ => return Err(Error::new(ErrorCode::UnsupportedFeature, "The model's answer is not a judgement; use a model of the Llama Guard family.").with_param("model")),
+    };
+    let categories = lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+    Ok(freehold_dialects::canonical::Verdict { flagged, categories })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_of_guard_models() {
+        assert!(!read_verdict("\n\nsafe").expect("a verdict").flagged);
+        let verdict = read_verdict("unsafe\nS1,S10\n").expect("a verdict");
+        assert_eq!((verdict.flagged, verdict.categories), (true, vec!["S1".to_owned(), "S10".to_owned()]));
+        assert!(read_verdict("Sure! It is safe.").is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! The models as requests need them, remembered so that a request reads no database.
+//!
+//! **Invariant:** whoever changes or removes a model says so with `forget`, after the store has it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use freehold_domain::{Error, ModelName};
+use freehold_inference::order::AdapterFile;
+use freehold_store::{AdapterRow, ModelRow};
+
+use crate::facade::Control;
+use crate::workers::ModelSpec;
+
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    specs: RwLock<HashMap<String, Arc<ModelSpec>>>,
+    /// Counts what was forgotten, so that a slow reader does not remember what has changed meanwhile.
+    generation: AtomicU64,
+}
+
+impl Registry {
+    pub(super) async fn find(&self, control: &Control, model: &ModelName) -> Result<Option<Arc<ModelSpec>>, Error> {
+        let key = model.as_str().to_ascii_lowercase();
+        if let Some(spec) = self.specs.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(Some(Arc::clone(spec)));
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        let name = model.clone();
+        let found = control
+            .store(move |store| {
+                let Some(row) = store.model(&name)? else { return Ok(None) };
+                let adapters = store.adapters(row.id)?;
+                Ok(Some((row, adapters)))
+            })
+            .await?;
+        let Some((row, adapters)) = found else { return Ok(None) };
+        let spec = Arc::new(spec(&row, &adapters));
+        let mut specs = self.specs.write().unwrap_or_else(PoisonError::into_inner);
+        if self.generation.load(Ordering::Acquire) == generation {
+            specs.insert(key, Arc::clone(&spec));
+        }
+        Ok(Some(spec))
+    }
+
+    pub(super) fn forget(&self, model: &ModelName) {
+        let mut specs = self.specs.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        specs.remove(&model.as_str().to_ascii_lowercase());
+    }
+}
+
+/// Every model with its adapters.
+pub(super) async fn read_all(control: &Control) -> Result<Vec<(ModelRow, Vec<AdapterRow>)>, Error> {
+    let read = control.store(|store| store.models()?.into_iter().map(|row| store.adapters(row.id).map(|adapters| (row, adapters))).collect());
+    Ok(read.await?)
+}
+
+/// Who made a model, as far as its source says.
+pub(super) fn owner(row: &ModelRow) -> String {
+    row.source.strip_prefix("hf:").and_then(|rest| rest.split('/').next()).unwrap_or("freehold").to_owned()
+}
+
+fn spec(row: &ModelRow, adapters: &[AdapterRow]) -> ModelSpec {
+    ModelSpec {
+        name: row.name.clone(),
+        path: PathBuf::from(&row.path),
+        file_bytes: row.size_bytes,
+        context_length: row.context_length,
+        kv_bytes_per_token: row.kv_bytes_per_token,
+        pinned: row.pinned,
+        adapters: adapters.iter().map(|adapter| AdapterFile { name: adapter.name.to_string(), path: PathBuf::from(&adapter.path) }).collect(),
+    }
+}

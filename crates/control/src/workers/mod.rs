@@ -1,0 +1,336 @@
+//! The workers: which models are loaded, within which memory, and who may use them now.
+//!
+//! A request takes a [`Lease`] on a model and keeps it until its answer has ended. A model that is not loaded is
+//! loaded on demand; models that nobody uses make room, the one unused the longest first; a model that is idle for
+//! long enough is unloaded; a worker that dies is started again.
+//!
+//! Memory is reserved before a worker starts, from the model's file and cache sizes, so the budget holds at every
+//! moment. When a model must make room while it is busy, it takes no new leases until the other has had its turn:
+//! two busy models under a budget for one take turns and neither starves.
+//!
+//! Nothing here is durable: after a restart no worker runs (they end with the service) and models are loaded again
+//! as they are asked for.
+//!
+//! **Invariant:** [`pool`] decides and never waits; [`supervisor`] waits and never decides.
+
+mod client;
+mod pool;
+mod process;
+mod supervisor;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use freehold_domain::{Error, ErrorCode, ModelName};
+use freehold_inference::order::{AdapterFile, Order, ReadyReport, Report};
+use tokio::sync::Notify;
+
+pub use client::{ClientError, WorkerClient, read_whole};
+use pool::{Pool, Turn};
+use process::Launcher;
+
+/// Most requests that wait for a model to be loaded.
+const WAITING_MAX: u32 = 4096;
+
+/// What the workers are run with.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// The program that takes orders, and its arguments.
+    pub program: PathBuf,
+    /// Arguments that make the program a worker.
+    pub arguments: Vec<String>,
+    /// Folder for the sockets.
+    pub run_dir: PathBuf,
+    /// Memory for all workers together, in bytes.
+    pub memory_budget_bytes: u64,
+    /// Unload a model after so long without a request; `None` keeps it.
+    pub idle_unload: Option<Duration>,
+    /// Most tokens of KV cache a worker.
+    pub context_tokens_max: u32,
+    /// Most sequences that a worker computes at once.
+    pub sequences_max: u32,
+    /// Most requests that wait in a worker.
+    pub queue_max: u32,
+    /// Threads a worker computes with; `None`: one for each core.
+    pub threads: Option<u32>,
+    /// Layers to put on a GPU; `None`: as many as fit.
+    pub gpu_layers: Option<u32>,
+    /// Most time from a request's arrival to its last token.
+    pub deadline: Duration,
+    /// Write prompts and answers to the log.
+    pub log_prompts: bool,
+    /// Keep a started process waiting for its order.
+    pub keep_spare: bool,
+    /// How long a worker may take to end its streams when it is stopped.
+    pub stop_grace: Duration,
+}
+
+/// What the pool must know of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// Its name.
+    pub name: ModelName,
+    /// The GGUF file to load.
+    pub path: PathBuf,
+    /// The file's size.
+    pub file_bytes: u64,
+    /// The model's own context, in tokens.
+    pub context_length: u32,
+    /// KV cache of one token, in bytes.
+    pub kv_bytes_per_token: u64,
+    /// Keep it loaded.
+    pub pinned: bool,
+    /// Its adapters.
+    pub adapters: Vec<AdapterFile>,
+}
+
+/// The worker of a model, as `status` shows it.
+#[derive(Clone, Debug)]
+pub struct WorkerStatus {
+    /// The model.
+    pub model: ModelName,
+    /// `starting`, `ready`, `draining`, `stopping` or `failed`.
+    pub state: &'static str,
+    /// The process.
+    pub pid: Option<u32>,
+    /// Requests that use it now.
+    pub requests: u32,
+    /// Memory that is reserved for it, in bytes.
+    pub memory_bytes: u64,
+    /// What it reported when it was ready.
+    pub ready: Option<ReadyReport>,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// How often it was lost since it was first loaded.
+    pub crashes: u32,
+}
+
+/// The pool of workers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: WorkerSettings,
+    launcher: Launcher,
+    pool: Mutex<Pool>,
+    waiting: AtomicU32,
+    changed: Notify,
+}
+
+/// The right to use a loaded model. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Lease {
+    client: WorkerClient,
+    users: Arc<AtomicU32>,
+    shared: Arc<Shared>,
+    model: ModelName,
+}
+
+impl Lease {
+    /// The worker.
+    pub fn client(&self) -> &WorkerClient {
+        &self.client
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.users.fetch_sub(1, Ordering::AcqRel);
+        self.shared.pool().released(&self.model, Instant::now());
+        self.shared.changed.notify_waiters();
+    }
+}
+
+impl Workers {
+    /// A pool without workers. Starts the spare process, and a task that unloads idle models.
+    ///
+    /// # Errors
+    /// The folder for the sockets cannot be made.
+    pub fn new(settings: WorkerSettings) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&settings.run_dir)?;
+        let launcher = Launcher::new(settings.program.clone(), settings.arguments.clone(), settings.keep_spare);
+        launcher.prepare_spare();
+        let pool = Pool::new(settings.memory_budget_bytes);
+        let shared = Arc::new(Shared { settings, launcher, pool: Mutex::new(pool), waiting: AtomicU32::new(0), changed: Notify::new() });
+        tokio::spawn(supervisor::unload_idle(Arc::downgrade(&shared)));
+        Ok(Self { shared })
+    }
+
+    /// Takes a lease on a model, loading it if need be.
+    ///
+    /// # Errors
+    /// `unavailable` when it cannot be loaded, `deadline_exceeded`, `rate_limited` when too many wait already.
+    pub async fn lease(&self, spec: &ModelSpec, deadline: Instant) -> Result<Lease, Error> {
+        let _waiting = Waiting::enter(&self.shared)?;
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            match self.shared.turn(spec)? {
+                Some((client, users)) => {
+                    return Ok(Lease { client, users, shared: Arc::clone(&self.shared), model: spec.name.clone() });
+                }
+                None => tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| {
+                    Error::new(ErrorCode::DeadlineExceeded, format!("The model `{}` was not ready before the request's deadline. Try again.", spec.name))
+                        .with_retry_after_s(5)
+                })?,
+            }
+        }
+    }
+
+    /// The client of a model that is loaded now, without a lease: for metrics and adapters.
+    pub fn loaded(&self, model: &ModelName) -> Option<WorkerClient> {
+        self.shared.pool().client(model)
+    }
+
+    /// Every model that is loaded now.
+    pub fn all_loaded(&self) -> Vec<(ModelName, WorkerClient)> {
+        self.shared.pool().clients()
+    }
+
+    /// Unloads a model when its requests have ended, and waits for that until the deadline.
+    ///
+    /// # Errors
+    /// `deadline_exceeded`; it is unloaded later all the same.
+    pub async fn unload(&self, model: &ModelName, deadline: Instant) -> Result<(), Error> {
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            if self.shared.pool().unload(model) {
+                return Ok(());
+            }
+            tokio::time::timeout_at(deadline.into(), changed)
+                .await
+                .map_err(|_| Error::new(ErrorCode::DeadlineExceeded, format!("`{model}` is still answering; it is unloaded when it is done.")))?;
+        }
+    }
+
+    /// Keeps a model loaded, or stops doing so.
+    pub fn pin(&self, model: &ModelName, pinned: bool) {
+        self.shared.pool().pin(model, pinned);
+    }
+
+    /// The workers, by model.
+    pub fn status(&self) -> Vec<WorkerStatus> {
+        self.shared.pool().status()
+    }
+
+    /// Memory for all workers together, and what is reserved of it, in bytes.
+    pub fn memory(&self) -> (u64, u64) {
+        let pool = self.shared.pool();
+        (pool.budget_bytes(), pool.reserved_bytes())
+    }
+
+    /// Carries out an order that is not `serve` in a process of its own; `on_report` hears everything but the last.
+    ///
+    /// # Errors
+    /// The process cannot be started, is lost, or reports a failure.
+    pub async fn run_order(&self, order: &Order, on_report: &(dyn Fn(&Report) + Send + Sync)) -> Result<Report, Error> {
+        supervisor::run_order(&self.shared.launcher, order, on_report).await
+    }
+
+    /// Takes no more leases and stops every worker; resolves when all have ended.
+    pub async fn shut_down(&self) {
+        self.shared.launcher.drop_spare();
+        self.shared.pool().close();
+        self.shared.changed.notify_waiters();
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            if self.shared.pool().is_empty() {
+                break;
+            }
+            changed.await;
+        }
+        if let Err(error) = std::fs::remove_dir(&self.shared.settings.run_dir) {
+            tracing::debug!(%error, "the folder of the sockets stays");
+        }
+    }
+}
+
+impl Shared {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One look at the pool: a client, or nothing for now. Starts the workers whose turn it is.
+    fn turn(self: &Arc<Self>, spec: &ModelSpec) -> Result<Option<(WorkerClient, Arc<AtomicU32>)>, Error> {
+        let mut pool = self.pool();
+        let turn = pool.turn(spec, self.settings.memory_of(spec), Instant::now())?;
+        for (spec, stop) in pool.take_starts() {
+            tokio::spawn(supervisor::supervise(Arc::clone(self), spec, stop));
+        }
+        Ok(match turn {
+            Turn::Yours(client, users) => Some((client, users)),
+            Turn::Wait => None,
+        })
+    }
+
+    fn start_next(self: &Arc<Self>) {
+        let starts = {
+            let mut pool = self.pool();
+            pool.advance(Instant::now());
+            pool.take_starts()
+        };
+        for (spec, stop) in starts {
+            tokio::spawn(supervisor::supervise(Arc::clone(self), spec, stop));
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+impl WorkerSettings {
+    /// Tokens of KV cache that the model is given: its own context, but no more than the settings allow and no more
+    /// than fit beside the weights.
+    pub fn context_tokens(&self, spec: &ModelSpec) -> u32 {
+        let wanted = spec.context_length.min(self.context_tokens_max).max(256);
+        let room = self.memory_budget_bytes.saturating_sub(spec.file_bytes + WORKER_OVERHEAD_BYTES);
+        let fits = room.checked_div(spec.kv_bytes_per_token.max(1)).unwrap_or(u64::MAX);
+        wanted.min(u32::try_from(fits).unwrap_or(u32::MAX)).max(256)
+    }
+
+    fn memory_of(&self, spec: &ModelSpec) -> u64 {
+        spec.file_bytes + u64::from(self.context_tokens(spec)) * spec.kv_bytes_per_token + WORKER_OVERHEAD_BYTES
+    }
+
+    fn socket(&self, model: &ModelName, generation: u64) -> PathBuf {
+        self.run_dir.join(format!("{generation}-{}.sock", &model.as_str()[..model.as_str().len().min(24)]))
+    }
+}
+
+/// Compute buffers and the process itself.
+const WORKER_OVERHEAD_BYTES: u64 = 160 << 20;
+
+/// A folder for sockets whose paths stay under the 107 bytes that a Unix socket's address holds.
+pub fn run_dir(data_dir: &Path, process_id: u32) -> PathBuf {
+    const FOLDER_BYTES_MAX: usize = 60;
+    let beside_the_data = data_dir.join("run");
+    if beside_the_data.as_os_str().len() <= FOLDER_BYTES_MAX {
+        beside_the_data
+    } else {
+        std::env::temp_dir().join(format!("freehold-{process_id}"))
+    }
+}
+
+/// Counts a request that waits for its lease.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn enter(shared: &'a Shared) -> Result<Self, Error> {
+        let waiting = Self(&shared.waiting);
+        if shared.waiting.fetch_add(1, Ordering::AcqRel) >= WAITING_MAX {
+            return Err(Error::new(ErrorCode::RateLimited, "Too many requests wait for models to be loaded. Try again later.").with_retry_after_s(10));
+        }
+        Ok(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

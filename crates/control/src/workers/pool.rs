@@ -1,0 +1,363 @@
+//! Which models are loaded and who makes room for whom: decisions only, no waiting, no processes.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use freehold_domain::{Error, ErrorCode, ModelName};
+use freehold_inference::order::ReadyReport;
+use tokio::sync::Notify;
+
+use super::{ModelSpec, WorkerClient, WorkerStatus};
+
+/// How long a model that could not be loaded is not tried again.
+const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// So many losses within the window, and the model is paused.
+const CRASHES_MAX: u32 = 5;
+const CRASH_WINDOW: Duration = Duration::from_secs(60);
+
+/// What a look at the pool says.
+pub(super) enum Turn {
+    Yours(WorkerClient, Arc<AtomicU32>),
+    Wait,
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    budget_bytes: u64,
+    slots: BTreeMap<ModelName, Slot>,
+    /// Models that wait for memory, first come first served.
+    queue: VecDeque<(ModelSpec, u64)>,
+    /// Models that were given memory and whose processes must be started.
+    starts: Vec<(ModelSpec, Arc<Notify>)>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Slot {
+    state: State,
+    pinned: bool,
+    /// Takes no new leases: another model's turn, or told to unload.
+    draining: bool,
+    users: Arc<AtomicU32>,
+    last_used: Instant,
+    memory_bytes: u64,
+    stop: Arc<Notify>,
+    crashes: u32,
+    recent_crashes: VecDeque<Instant>,
+}
+
+#[derive(Debug)]
+enum State {
+    Starting,
+    Ready { client: WorkerClient, pid: Option<u32>, report: ReadyReport },
+    Stopping,
+    Failed { until: Instant, message: String },
+}
+
+impl Slot {
+    fn is_unused(&self) -> bool {
+        self.users.load(Ordering::Acquire) == 0
+    }
+
+    fn holds_memory(&self) -> bool {
+        !matches!(self.state, State::Failed { .. })
+    }
+
+    fn begin_stop(&mut self) {
+        self.state = State::Stopping;
+        self.stop.notify_one();
+    }
+}
+
+/// What the supervisor does after a worker was lost.
+pub(super) enum AfterLoss {
+    Restart(Duration),
+    GiveUp,
+}
+
+impl Pool {
+    pub(super) fn new(budget_bytes: u64) -> Self {
+        Self { budget_bytes, slots: BTreeMap::new(), queue: VecDeque::new(), starts: Vec::new(), closed: false }
+    }
+
+    pub(super) fn budget_bytes(&self) -> u64 {
+        self.budget_bytes
+    }
+
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        self.slots.values().filter(|slot| slot.holds_memory()).map(|slot| slot.memory_bytes).sum()
+    }
+
+    /// A lease, or a place in the queue.
+    pub(super) fn turn(&mut self, spec: &ModelSpec, memory_bytes: u64, now: Instant) -> Result<Turn, Error> {
+        if self.closed {
+            return Err(Error::new(ErrorCode::Unavailable, "The service is stopping.").with_retry_after_s(10));
+        }
+        if let Some(slot) = self.slots.get_mut(&spec.name) {
+            match &slot.state {
+                State::Ready { client, .. } if !slot.draining => {
+                    slot.users.fetch_add(1, Ordering::AcqRel);
+                    slot.last_used = now;
+                    return Ok(Turn::Yours(client.clone(), Arc::clone(&slot.users)));
+                }
+                State::Failed { until, message } if now < *until => {
+                    return Err(Error::new(ErrorCode::Unavailable, message.clone()).with_retry_after_s(retry_after_s(*until - now)));
+                }
+                State::Failed { .. } => {
+                    self.slots.remove(&spec.name);
+                }
+                State::Starting => return Ok(Turn::Wait),
+                State::Ready { .. } | State::Stopping => {}
+            }
+        }
+        if !self.queue.iter().any(|(queued, _)| queued.name == spec.name) {
+            self.queue.push_back((spec.clone(), memory_bytes));
+        }
+        self.advance(now);
+        match self.slots.get(&spec.name).map(|slot| &slot.state) {
+            Some(State::Failed { message, .. }) => Err(Error::new(ErrorCode::Unavailable, message.clone())),
+            _ => Ok(Turn::Wait),
+        }
+    }
+
+    /// Gives memory to those who wait for it, in order, as far as it goes; makes models that are in the way give up theirs.
+    pub(super) fn advance(&mut self, now: Instant) {
+        while let Some((spec, memory_bytes)) = self.queue.front().cloned() {
+            if let Some(slot) = self.slots.get_mut(&spec.name) {
+                match slot.state {
+                    State::Stopping => return,
+                    State::Ready { .. } => slot.draining = false,
+                    State::Starting | State::Failed { .. } => {}
+                }
+                self.queue.pop_front();
+                continue;
+            }
+            if self.reserved_bytes() + memory_bytes <= self.budget_bytes {
+                self.queue.pop_front();
+                self.reserve(spec, memory_bytes, now);
+            } else if self.make_room(memory_bytes) {
+                return;
+            } else {
+                self.queue.pop_front();
+                let message = self.does_not_fit(&spec.name, memory_bytes);
+                self.insert(&spec, State::Failed { until: now + FAILURE_PAUSE, message }, memory_bytes, now);
+            }
+        }
+    }
+
+    /// The processes to be started now, each with the signal that stops it.
+    pub(super) fn take_starts(&mut self) -> Vec<(ModelSpec, Arc<Notify>)> {
+        std::mem::take(&mut self.starts)
+    }
+
+    fn reserve(&mut self, spec: ModelSpec, memory_bytes: u64, now: Instant) {
+        self.insert(&spec, State::Starting, memory_bytes, now);
+        let stop = Arc::clone(&self.slots[&spec.name].stop);
+        self.starts.push((spec, stop));
+    }
+
+    fn insert(&mut self, spec: &ModelSpec, state: State, memory_bytes: u64, now: Instant) {
+        let slot = Slot {
+            state,
+            pinned: spec.pinned,
+            draining: false,
+            users: Arc::new(AtomicU32::new(0)),
+            last_used: now,
+            memory_bytes,
+            stop: Arc::new(Notify::new()),
+            crashes: 0,
+            recent_crashes: VecDeque::new(),
+        };
+        self.slots.insert(spec.name.clone(), slot);
+    }
+
+    /// Marks models to give up their memory, the one unused the longest first. False if even all of them do not do.
+    fn make_room(&mut self, memory_bytes: u64) -> bool {
+        let mut kept: u64 = self.reserved_bytes();
+        let mut candidates: Vec<(bool, Instant, ModelName)> = Vec::new();
+        for (name, slot) in &self.slots {
+            if matches!(slot.state, State::Stopping) || (slot.holds_memory() && slot.draining) {
+                kept -= slot.memory_bytes;
+            } else if slot.holds_memory() && !slot.pinned {
+                candidates.push((!slot.is_unused(), slot.last_used, name.clone()));
+            }
+        }
+        candidates.sort();
+        let mut chosen = Vec::new();
+        for (_, _, name) in candidates {
+            if kept + memory_bytes <= self.budget_bytes {
+                break;
+            }
+            kept -= self.slots[&name].memory_bytes;
+            chosen.push(name);
+        }
+        if kept + memory_bytes > self.budget_bytes {
+            return false;
+        }
+        for name in chosen {
+            if let Some(slot) = self.slots.get_mut(&name) {
+                slot.draining = true;
+                if matches!(slot.state, State::Ready { .. }) && slot.is_unused() {
+                    slot.begin_stop();
+                }
+            }
+        }
+        true
+    }
+
+    fn does_not_fit(&self, name: &ModelName, memory_bytes: u64) -> String {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let pinned: u64 = self.slots.values().filter(|slot| slot.pinned && slot.holds_memory()).map(|slot| slot.memory_bytes).sum();
+        let pins = if pinned > 0 { format!(", of which pinned models hold {} MiB", mib(pinned)) } else { String::new() };
+        format!(
+            "The model `{name}` needs {} MiB and the budget is {} MiB{pins}. The operator can raise `memory_budget`, lower `context_tokens`, or add a smaller representation (`freehold model add --quantize q4_0`).",
+            mib(memory_bytes),
+            mib(self.budget_bytes)
+        )
+    }
+
+    /// A lease was given back.
+    pub(super) fn released(&mut self, model: &ModelName, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(model) {
+            slot.last_used = now;
+            if slot.draining && slot.is_unused() && matches!(slot.state, State::Ready { .. }) {
+                slot.begin_stop();
+            }
+        }
+    }
+
+    /// The worker serves. False if it should stop instead.
+    pub(super) fn ready(&mut self, model: &ModelName, client: WorkerClient, pid: Option<u32>, report: ReadyReport, now: Instant) -> bool {
+        let Some(slot) = self.slots.get_mut(model) else { return false };
+        if matches!(slot.state, State::Stopping) {
+            return false;
+        }
+        slot.state = State::Ready { client, pid, report };
+        slot.last_used = now;
+        let wanted_elsewhere = slot.draining && slot.is_unused();
+        if wanted_elsewhere {
+            slot.begin_stop();
+        }
+        !wanted_elsewhere
+    }
+
+    /// The worker could not be loaded.
+    pub(super) fn failed(&mut self, model: &ModelName, message: String, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(model) {
+            slot.state = State::Failed { until: now + FAILURE_PAUSE, message };
+        }
+    }
+
+    /// The worker served and is gone without having been told to.
+    pub(super) fn lost(&mut self, model: &ModelName, now: Instant) -> AfterLoss {
+        let Some(slot) = self.slots.get_mut(model) else { return AfterLoss::GiveUp };
+        slot.crashes += 1;
+        if matches!(slot.state, State::Stopping) || slot.draining {
+            return AfterLoss::GiveUp;
+        }
+        slot.recent_crashes.push_back(now);
+        while slot.recent_crashes.front().is_some_and(|&crash| now.duration_since(crash) > CRASH_WINDOW) {
+            slot.recent_crashes.pop_front();
+        }
+        let recent = u32::try_from(slot.recent_crashes.len()).unwrap_or(u32::MAX);
+        if recent > CRASHES_MAX {
+            slot.state = State::Failed {
+                until: now + CRASH_WINDOW,
+                message: format!("The worker of `{model}` was lost {recent} times within a minute and rests for a minute. Its log says why."),
+            };
+            return AfterLoss::GiveUp;
+        }
+        slot.state = State::Starting;
+        AfterLoss::Restart(Duration::from_millis(if recent <= 1 { 0 } else { 250 << recent.min(4) }))
+    }
+
+    /// The worker's process has ended and its memory is free.
+    pub(super) fn gone(&mut self, model: &ModelName) {
+        if self.slots.get(model).is_some_and(Slot::holds_memory) {
+            self.slots.remove(model);
+        }
+    }
+
+    /// Stops models that have not been used since `idle` ago.
+    pub(super) fn unload_idle(&mut self, idle: Duration, now: Instant) {
+        for slot in self.slots.values_mut() {
+            if matches!(slot.state, State::Ready { .. }) && !slot.pinned && slot.is_unused() && now.saturating_duration_since(slot.last_used) >= idle {
+                slot.begin_stop();
+            }
+        }
+    }
+
+    /// Drains a model; true once it is not loaded.
+    pub(super) fn unload(&mut self, model: &ModelName) -> bool {
+        self.queue.retain(|(spec, _)| spec.name != *model);
+        let Some(slot) = self.slots.get_mut(model) else { return true };
+        match slot.state {
+            State::Failed { .. } => {
+                self.slots.remove(model);
+                return true;
+            }
+            State::Ready { .. } if slot.is_unused() => slot.begin_stop(),
+            State::Ready { .. } | State::Starting => slot.draining = true,
+            State::Stopping => {}
+        }
+        false
+    }
+
+    pub(super) fn pin(&mut self, model: &ModelName, pinned: bool) {
+        if let Some(slot) = self.slots.get_mut(model) {
+            slot.pinned = pinned;
+        }
+    }
+
+    pub(super) fn client(&self, model: &ModelName) -> Option<WorkerClient> {
+        match &self.slots.get(model)?.state {
+            State::Ready { client, .. } => Some(client.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn clients(&self) -> Vec<(ModelName, WorkerClient)> {
+        self.slots.keys().filter_map(|name| Some((name.clone(), self.client(name)?))).collect()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.queue.clear();
+        self.slots.retain(|_, slot| slot.holds_memory());
+        for slot in self.slots.values_mut() {
+            slot.begin_stop();
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.values().all(|slot| !slot.holds_memory())
+    }
+
+    pub(super) fn status(&self) -> Vec<WorkerStatus> {
+        let status = |(name, slot): (&ModelName, &Slot)| {
+            let (state, pid, ready, failure) = match &slot.state {
+                State::Starting => ("starting", None, None, None),
+                State::Ready { pid, report, .. } => (if slot.draining { "draining" } else { "ready" }, *pid, Some(report.clone()), None),
+                State::Stopping => ("stopping", None, None, None),
+                State::Failed { message, .. } => ("failed", None, None, Some(message.clone())),
+            };
+            WorkerStatus {
+                model: name.clone(),
+                state,
+                pid,
+                requests: slot.users.load(Ordering::Acquire),
+                memory_bytes: if slot.holds_memory() { slot.memory_bytes } else { 0 },
+                ready,
+                failure,
+                crashes: slot.crashes,
+            }
+        };
+        self.slots.iter().map(status).collect()
+    }
+}
+
+fn retry_after_s(wait: Duration) -> u32 {
+    u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,150 @@
+//! What a person types. Data goes to standard output, everything else to standard error; every command that prints
+//! a table has `--json`.
+//!
+//! **Invariant:** commands talk to the service through its public API only; `up` and `worker` are the two that are
+//! the service.
+
+pub mod audit;
+mod chat;
+mod client;
+pub mod contracts;
+mod key;
+mod model;
+mod operation;
+mod output;
+mod readiness;
+mod service;
+mod tenant;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use client::Client;
+pub use output::{line as say, progress_bar};
+
+/// Turns computers you own into an AI cloud that customers can leave.
+#[derive(Debug, Parser)]
+#[command(name = "freehold", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+struct Common {
+    /// Folder of the service's data [default: ~/.local/share/freehold]
+    #[arg(long, global = true, value_name = "DIR", env = "FREEHOLD_DATA")]
+    data: Option<PathBuf>,
+    /// Address of the service [default: from the data folder]
+    #[arg(long, global = true, value_name = "URL", env = "FREEHOLD_URL")]
+    url: Option<String>,
+    /// API key [default: from the data folder]
+    #[arg(long, global = true, value_name = "KEY", env = "FREEHOLD_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the service
+    Up(up::UpArgs),
+    /// Stop the service
+    Down(service::DownArgs),
+    /// Show what the service is doing
+    Status,
+    /// List, add and remove models
+    #[command(subcommand)]
+    Model(model::ModelCommand),
+    /// Talk with a model
+    Chat(chat::ChatArgs),
+    /// Let a model continue a text
+    Complete(chat::CompleteArgs),
+    /// Create, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Create and list tenants
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
+    /// Show long-running operations
+    #[command(subcommand)]
+    Operation(operation::OperationCommand),
+    /// Say what ties infrastructure code to a cloud provider and what leaving would take
+    Audit(audit::AuditArgs),
+    /// Keep track of contracts with cloud providers and of when they end
+    Contracts(contracts::ContractsArgs),
+    /// Print the hard questions to put to a cloud provider
+    Readiness(readiness::ReadinessArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the reference page of the options
+    #[command(hide = true)]
+    Options,
+    /// Take one order on standard input (started by the service)
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Parses, dispatches and returns.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let common = cli.common;
+    let outcome = match cli.command {
+        Command::Worker => return freehold_inference::worker::run_worker(),
+        Command::Audit(args) => audit::run(args),
+        Command::Contracts(args) => contracts::run(args),
+        Command::Readiness(args) => readiness::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "freehold", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Options => {
+            output::line(&up::reference_page());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Up(args) => up::run(&common, args),
+        Command::Down(args) => service::down(&common, &args),
+        other => runtime().and_then(|runtime| runtime.block_on(ask(&common, other))),
+    };
+    outcome.unwrap_or_else(|error| output::failure(&error, common.json))
+}
+
+/// The commands that ask the service something.
+async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Status => service::status(&Client::operator(common)?).await,
+        Command::Model(command) => model::run(&Client::operator(common)?, command).await,
+        Command::Chat(args) => chat::chat(common, args).await,
+        Command::Complete(args) => chat::complete(&Client::tenant(common)?, args).await,
+        Command::Key(command) => key::run(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
+        Command::Tenant(command) => tenant::run(&Client::operator(common)?, command).await,
+        Command::Operation(command) => operation::run(&Client::operator(common)?, command).await,
+        Command::Up(_) | Command::Down(_) | Command::Audit(_) | Command::Contracts(_) | Command::Readiness(_) | Command::Completions { .. } | Command::Options | Command::Worker => {
+            unreachable!("dispatched before a runtime was made")
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,68 @@
+//! Freehold's own API, described by an OpenAPI document.
+
+mod document;
+mod keys;
+mod models;
+mod operations;
+mod service;
+mod tenants;
+
+use axum::Router;
+use axum::extract::FromRequestParts;
+use axum::extract::rejection::QueryRejection;
+use axum::http::request::Parts;
+use freehold_control::once::IdempotencyKey;
+use freehold_domain::{Error, ErrorCode};
+use serde::de::DeserializeOwned;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::App;
+use super::reply::Refusal;
+
+/// The routes, and the document that describes them.
+pub fn routes() -> (Router<App>, OpenApi) {
+    OpenApiRouter::with_openapi(document::head())
+        .nest(
+            "/api/v1",
+            OpenApiRouter::new()
+                .merge(keys::routes())
+                .merge(models::routes())
+                .merge(operations::routes())
+                .merge(service::routes())
+                .merge(tenants::routes()),
+        )
+        .split_for_parts()
+}
+
+/// The query of a request: unknown parameters are refused by the type.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Query::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(misfit(&rejection).into()),
+        }
+    }
+}
+
+fn misfit(rejection: &QueryRejection) -> Error {
+    let text = rejection.body_text();
+    let what = text.rsplit_once("query string: ").map_or(text.as_str(), |(_, what)| what);
+    Error::new(ErrorCode::InvalidRequest, format!("The query does not fit: {what}."))
+}
+
+/// The header that makes a creating call repeatable.
+pub struct Once(pub Option<IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Once {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        Ok(Self(Some(IdempotencyKey::parse(value.to_str().unwrap_or_default())?)))
+    }
+}

@@ -1,0 +1,54 @@
+//! Meta's Llama API, for the users of its hosted preview, which has closed.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use freehold_control::serve::{judgement_request, read_verdict};
+use freehold_dialects::{canonical, llama};
+
+use super::App;
+use super::body::JsonBytes;
+use super::caller::{Arrival, Caller};
+use super::reply::Refusal;
+use super::stream;
+
+/// The routes.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/llama/v1/chat/completions", post(chat))
+        .route("/llama/v1/moderations", post(moderate))
+        .route("/llama/v1/models", get(list_models))
+        .route("/llama/v1/models/{model}", get(show_model))
+}
+
+async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+    let request = llama::chat::decode_request(&body)?;
+    let answer = app.serving.chat(&actor, &request, arrival.0).await?;
+    if request.stream {
+        let mut encoder = llama::chat::StreamEncoder::new(&answer.head);
+        return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
+    }
+    let (head, answer) = answer.whole().await?;
+    Ok(stream::json(llama::chat::encode_answer(&head, &answer)))
+}
+
+async fn moderate(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+    let request = llama::moderations::decode_request(&body)?;
+    let model = match request.model {
+        Some(model) => model,
+        None => app.serving.guard_model(&actor).await?,
+    };
+    let (_, answer) = app.serving.chat(&actor, &judgement_request(model.clone(), request.messages), arrival.0).await?.whole().await?;
+    let verdict = answer.choices.first().map_or("", |choice| choice.text.as_str());
+    let response = canonical::ModerationResponse { model, results: vec![read_verdict(verdict)?] };
+    Ok(stream::json(llama::moderations::encode_answer(&response).to_string()))
+}
+
+async fn list_models(State(app): State<App>, Caller(actor): Caller) -> Result<Response, Refusal> {
+    Ok(stream::json(llama::models::encode_list(&app.serving.cards(&actor).await?).to_string()))
+}
+
+async fn show_model(State(app): State<App>, Caller(actor): Caller, Path(model): Path<String>) -> Result<Response, Refusal> {
+    Ok(stream::json(llama::models::encode(&app.serving.card(&actor, &model).await?).to_string()))
+}

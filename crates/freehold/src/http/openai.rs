@@ -1,0 +1,72 @@
+//! OpenAI's API.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use freehold_dialects::openai;
+
+use super::App;
+use super::body::JsonBytes;
+use super::caller::{Arrival, Caller};
+use super::reply::Refusal;
+use super::stream;
+
+/// The routes under a prefix.
+pub fn routes(prefix: &str) -> Router<App> {
+    let routes = Router::new()
+        .route("/chat/completions", post(chat))
+        .route("/completions", post(complete))
+        .route("/embeddings", post(embed))
+        .route("/responses", post(respond))
+        .route("/models", get(list_models))
+        .route("/models/{model}", get(show_model));
+    Router::new().nest(prefix, routes)
+}
+
+async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+    let request = openai::chat::decode_request(&body)?;
+    let answer = app.serving.chat(&actor, &request, arrival.0).await?;
+    if request.stream {
+        let mut encoder = openai::chat::StreamEncoder::new(&answer.head, request.include_usage);
+        return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
+    }
+    let (head, answer) = answer.whole().await?;
+    Ok(stream::json(openai::chat::encode_answer(&head, &answer)))
+}
+
+async fn complete(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+    let request = openai::completions::decode_request(&body)?;
+    let answer = app.serving.complete(&actor, &request, arrival.0).await?;
+    if request.stream {
+        let mut encoder = openai::completions::StreamEncoder::new(&answer.head, request.include_usage);
+        return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
+    }
+    let (head, answer) = answer.whole().await?;
+    Ok(stream::json(openai::completions::encode_answer(&head, &answer)))
+}
+
+async fn embed(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+    let request = openai::embeddings::decode_request(&body)?;
+    let answer = app.serving.embed(&actor, &request, arrival.0).await?;
+    Ok(stream::json(openai::embeddings::encode_answer(&answer, request.base64)))
+}
+
+async fn respond(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+    let (request, echo) = openai::responses::decode_request(&body)?;
+    let answer = app.serving.chat(&actor, &request, arrival.0).await?;
+    if request.stream {
+        let mut encoder = openai::responses::StreamEncoder::new(answer.head.clone(), echo);
+        return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
+    }
+    let (head, answer) = answer.whole().await?;
+    Ok(stream::json(openai::responses::encode_answer(&head, &echo, &answer)))
+}
+
+async fn list_models(State(app): State<App>, Caller(actor): Caller) -> Result<Response, Refusal> {
+    Ok(stream::json(openai::models::encode_list(&app.serving.cards(&actor).await?).to_string()))
+}
+
+async fn show_model(State(app): State<App>, Caller(actor): Caller, Path(model): Path<String>) -> Result<Response, Refusal> {
+    Ok(stream::json(openai::models::encode(&app.serving.card(&actor, &model).await?).to_string()))
+}

@@ -1,0 +1,11 @@
+//! The real binary, driven from outside: by HTTP, by its CLI and by the vendors' SDKs.
+
+mod admin;
+mod cli;
+mod crash;
+mod hostile;
+mod house;
+mod routes;
+mod sdk;
+mod serving;
+mod support;
