@@ -214,9 +214,7 @@ impl StoredKey {
             return Err(Error::new(ErrorCode::InvalidApiKey, format!("This API key was revoked on {at}: use another one.")));
         }
         match self.expires_at {
-            Some(at) if at <= now => {
-                Err(Error::new(ErrorCode::InvalidApiKey, format!("This API key expired on {at}: create a new one.")))
-            }
+            Some(at) if at <= now => Err(Error::new(ErrorCode::InvalidApiKey, format!("This API key expired on {at}: create a new one."))),
             _ => Ok(self.actor.clone()),
         }
     }

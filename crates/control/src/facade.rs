@@ -4,14 +4,18 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 use std::{fs, panic};
 
 use freehold_domain::Timestamp;
 use freehold_store::{Store, StoreError};
 
 use crate::clock::{Clock, Ids};
+use crate::hooks::{Hooks, ModelHost, TaskRunner};
 use crate::key_cache::KeyCache;
+use crate::models::files;
 use crate::once::ShownSecrets;
+use crate::operations::{self, LiveOperations};
 use crate::settings::Settings;
 
 /// The use cases of one service. Clones share everything.
@@ -27,6 +31,10 @@ pub(crate) struct Shared {
     ids: Ids,
     pub(crate) keys: KeyCache,
     pub(crate) shown: ShownSecrets,
+    pub(crate) hooks: Hooks,
+    pub(crate) operations: LiveOperations,
+    /// Held by whoever adds or removes the files of a model or an adapter.
+    pub(crate) model_files: tokio::sync::Mutex<()>,
 }
 
 /// Why a data directory cannot be opened.
@@ -47,15 +55,34 @@ pub enum OpenError {
 }
 
 impl Control {
-    /// Opens a data directory, and makes it where it is missing. Blocks on the disk for some milliseconds.
+    /// Opens a data directory, and makes it where it is missing. Ends what an earlier service left unfinished. Blocks
+    /// on the disk for some milliseconds.
     ///
     /// # Errors
     /// When the directory cannot be made, is in use by another service, or was written by a newer Freehold.
     pub fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Control, OpenError> {
         private_dir(&settings.data_dir).map_err(|error| OpenError::Directory { dir: settings.data_dir.clone(), error })?;
         let store = Store::open(&settings.data_dir)?;
-        let shared = Shared { store, settings, clock, ids: Ids::new(), keys: KeyCache::default(), shown: ShownSecrets::default() };
+        let now = clock.now();
+        operations::end_interrupted(&store, now)?;
+        files::reconcile(&settings, &store, UNIX_EPOCH + Duration::from_millis(u64::try_from(now.unix_ms()).unwrap_or(0)));
+        let shared = Shared {
+            store,
+            settings,
+            clock,
+            ids: Ids::new(),
+            keys: KeyCache::default(),
+            shown: ShownSecrets::default(),
+            hooks: Hooks::default(),
+            operations: LiveOperations::default(),
+            model_files: tokio::sync::Mutex::new(()),
+        };
         Ok(Control { shared: Arc::new(shared) })
+    }
+
+    /// Says who runs models. Once, before the first request.
+    pub fn attach(&self, runner: Arc<dyn TaskRunner>, host: Arc<dyn ModelHost>) {
+        self.shared.hooks.attach(runner, host);
     }
 
     /// The settings that it was opened with.

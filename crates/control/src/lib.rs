@@ -5,19 +5,27 @@
 //!
 //! **Invariant:** every use case that takes an [`auth::Actor`] asks [`auth::permit`] before it does anything.
 
+pub mod adapters;
 pub mod auth;
 pub mod bootstrap;
 pub mod clock;
 mod facade;
+pub mod hooks;
 mod key_cache;
 pub mod keys;
+pub mod metrics;
+pub mod models;
 pub mod once;
+pub mod operations;
 pub mod page;
 pub mod secret;
+pub mod serve;
 pub mod settings;
 pub mod tenants;
+pub mod workers;
 
 pub use auth::{Action, Actor};
 pub use facade::{Control, OpenError};
+pub use hooks::{ModelHost, TaskRunner};
 pub use freehold_store::{KeyOwner, ModelRow};
 pub use settings::Settings;

@@ -14,6 +14,8 @@ pub struct Settings {
     pub hf_endpoint: String,
     /// The token for the model hub's gated models.
     pub hf_token: Option<String>,
+    /// A copy of the starter model that is on this machine already; used if it is the right one.
+    pub starter_file: Option<PathBuf>,
     /// Threads for background work on models; `None`: one for each core.
     pub task_threads: Option<u32>,
 }
@@ -25,6 +27,7 @@ impl fmt::Debug for Settings {
             .field("memory_budget_bytes", &self.memory_budget_bytes)
             .field("hf_endpoint", &self.hf_endpoint)
             .field("hf_token", &self.hf_token.as_ref().map(|_| "(set)"))
+            .field("starter_file", &self.starter_file)
             .field("task_threads", &self.task_threads)
             .finish()
     }

@@ -111,6 +111,7 @@ impl Control {
     pub async fn list_tenants(&self, actor: &Actor, page: &PageRequest) -> Result<Page<TenantView>, Error> {
         let (limit, after) = page.read::<TenantId>()?;
         if let Actor::Tenant(caller) = actor {
+            permit(actor, Action::SeeTenant(caller.tenant))?;
             let own = self.tenant_row(caller.tenant).await?;
             let data = if after.is_none_or(|after| after < own.id) { vec![own.into()] } else { Vec::new() };
             return Ok(Page { data, next: None });

@@ -84,9 +84,7 @@ impl From<rusqlite::Error> for StoreError {
             return StoreError::Sqlite(error);
         };
         match failure.extended_code {
-            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
-                StoreError::Exists(message.clone().unwrap_or_default())
-            }
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY => StoreError::Exists(message.clone().unwrap_or_default()),
             ffi::SQLITE_CONSTRAINT_FOREIGNKEY => StoreError::NoParent,
             _ => StoreError::Sqlite(error),
         }

@@ -73,9 +73,7 @@ fn read(row: &Columns<'_>) -> Result<ModelRow, StoreError> {
 }
 
 fn insert(connection: &Connection, model: &ModelRow) -> Result<(), StoreError> {
-    let sql = format!(
-        "INSERT INTO models ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
-    );
+    let sql = format!("INSERT INTO models ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)");
     connection.prepare_cached(&sql)?.execute(params![
         model.id.to_string(),
         model.name.as_str(),

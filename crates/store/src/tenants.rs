@@ -28,9 +28,12 @@ pub(crate) fn read(row: &Columns<'_>) -> Result<TenantRow, StoreError> {
 }
 
 pub(crate) fn insert(connection: &rusqlite::Connection, tenant: &TenantRow) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("INSERT INTO tenants (id, name, weight, created_at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![tenant.id.to_string(), tenant.name.as_str(), tenant.weight, tenant.created_at.unix_ms()])?;
+    connection.prepare_cached("INSERT INTO tenants (id, name, weight, created_at) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        tenant.id.to_string(),
+        tenant.name.as_str(),
+        tenant.weight,
+        tenant.created_at.unix_ms()
+    ])?;
     Ok(())
 }
 

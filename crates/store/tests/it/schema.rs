@@ -30,8 +30,7 @@ fn a_newer_database_is_refused_and_left_alone() {
         Err(StoreError::Newer { found, known }) => assert_eq!((found, known), (SCHEMA_VERSION + 1, SCHEMA_VERSION)),
         other => panic!("{other:?}"),
     }
-    let version: u32 =
-        Connection::open(&path).expect("opens").query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a version");
+    let version: u32 = Connection::open(&path).expect("opens").query_row("PRAGMA user_version", [], |row| row.get(0)).expect("a version");
     assert_eq!(version, SCHEMA_VERSION + 1);
 }
 

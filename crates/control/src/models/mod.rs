@@ -1,0 +1,133 @@
+//! Models: list, show, add, change, remove, and the catalogue of those that can be added by name.
+//!
+//! **Invariant:** the store is the truth: a model's files are whole before its row is written, and its row is gone
+//! before its files are removed.
+
+mod add;
+pub(crate) mod files;
+mod name;
+mod view;
+
+use freehold_domain::{Error, ErrorCode, ModelName};
+use freehold_models::catalogue;
+use freehold_store::{AdapterRow, ModelRow};
+
+pub use view::{CatalogueView, MeasurementView, ModelChange, ModelView, NewModel, Representation};
+
+use crate::auth::{Action, Actor, model_not_found, permit};
+use crate::facade::Control;
+use crate::page::{Page, PageRequest};
+use files::Folder;
+
+/// The most models that a service has.
+pub const MODELS_MAX: usize = 1000;
+
+impl Control {
+    /// The models that the actor may use, by name.
+    ///
+    /// # Errors
+    /// `invalid_request` for a bad page.
+    pub async fn list_models(&self, actor: &Actor, page: &PageRequest) -> Result<Page<ModelView>, Error> {
+        let (limit, after) = page.read::<ModelName>()?;
+        let (rows, adapters) = self.store(|store| Ok((store.models()?, store.all_adapters()?))).await?;
+        let is_after =
+            |name: &ModelName| after.as_ref().is_none_or(|after| name.as_str().to_ascii_lowercase() > after.as_str().to_ascii_lowercase());
+        let rows: Vec<ModelRow> = rows
+            .into_iter()
+            .filter(|row| is_after(&row.name) && permit(actor, Action::SeeModel(&row.name)).is_ok())
+            .take(limit as usize + 1)
+            .collect();
+        let page = Page::of(
+            rows,
+            limit,
+            |row| row.name.to_string(),
+            |row| {
+                let own = adapters.iter().filter(|adapter| adapter.model_id == row.id).map(|adapter| adapter.name.clone()).collect();
+                self.model_view(row, own)
+            },
+        );
+        Ok(Page { data: page.data.into_iter().collect::<Result<_, _>>()?, next: page.next })
+    }
+
+    /// One model.
+    ///
+    /// # Errors
+    /// `model_not_found` when there is none that the actor may see.
+    pub async fn model(&self, actor: &Actor, name: &str) -> Result<ModelView, Error> {
+        let (row, adapters) = self.visible_model(actor, name).await?;
+        self.model_view(row, adapters.into_iter().map(|adapter| adapter.name).collect())
+    }
+
+    /// Pins or unpins a model.
+    ///
+    /// # Errors
+    /// `permission_denied` for a tenant, `model_not_found`.
+    pub async fn change_model(&self, actor: &Actor, name: &str, change: ModelChange) -> Result<ModelView, Error> {
+        permit(actor, Action::ManageModels)?;
+        let (row, adapters) = self.visible_model(actor, name).await?;
+        let pinned = change.pinned.unwrap_or(row.pinned);
+        let id = row.id;
+        self.store(move |store| store.pin_model(id, pinned)).await?;
+        self.shared.hooks.changed(&row.name);
+        if let Some(host) = self.shared.hooks.host() {
+            host.pinned(&row.name, pinned);
+        }
+        self.model_view(ModelRow { pinned, ..row }, adapters.into_iter().map(|adapter| adapter.name).collect())
+    }
+
+    /// Removes a model, its adapters and its files. Requests that it is answering may end first.
+    ///
+    /// # Errors
+    /// `permission_denied` for a tenant, `model_not_found`, `conflict` while it is being worked on.
+    pub async fn remove_model(&self, actor: &Actor, name: &str) -> Result<ModelView, Error> {
+        permit(actor, Action::ManageModels)?;
+        let _files = self.shared.model_files.lock().await;
+        let (row, adapters) = self.visible_model(actor, name).await?;
+        let open = self.store(|store| store.open_operations()).await?;
+        if open.iter().any(|operation| operation.subject.eq_ignore_ascii_case(row.name.as_str())) {
+            let message = format!("An operation works on `{}`: wait for its end or cancel it (`freehold operation list`).", row.name);
+            return Err(Error::new(ErrorCode::Conflict, message));
+        }
+        let view = self.model_view(row.clone(), adapters.into_iter().map(|adapter| adapter.name).collect())?;
+        self.store(move |store| store.delete_model(row.id)).await?;
+        self.shared.hooks.changed(&row.name);
+        if let Some(host) = self.shared.hooks.host()
+            && let Err(error) = host.unload(&row.name).await
+        {
+            // Its files are removed all the same: who has them open keeps them until the end.
+            tracing::warn!(model = %row.name, %error, "removed while it was in use");
+        }
+        let folder = Folder::of(self.settings(), &row.name);
+        tokio::task::spawn_blocking(move || folder.remove()).await.map_err(Error::internal)?;
+        Ok(view)
+    }
+
+    /// The models that can be added by name, and whether they fit this machine.
+    ///
+    /// # Errors
+    /// `permission_denied` for a tenant.
+    pub fn list_catalogue(&self, actor: &Actor) -> Result<Vec<CatalogueView>, Error> {
+        permit(actor, Action::ManageModels)?;
+        let budget = self.settings().memory_budget_bytes;
+        Ok(catalogue::entries().iter().map(|entry| CatalogueView::new(entry, budget)).collect())
+    }
+
+    /// The model that this text names, and its adapters, if the actor may see it.
+    pub(crate) async fn visible_model(&self, actor: &Actor, name: &str) -> Result<(ModelRow, Vec<AdapterRow>), Error> {
+        let parsed: ModelName = name.parse().map_err(|_| model_not_found(name))?;
+        permit(actor, Action::SeeModel(&parsed))?;
+        let found = self
+            .store(move |store| {
+                let Some(row) = store.model(&parsed)? else { return Ok(None) };
+                let adapters = store.adapters(row.id)?;
+                Ok(Some((row, adapters)))
+            })
+            .await?;
+        found.ok_or_else(|| model_not_found(name))
+    }
+
+    pub(crate) fn model_view(&self, row: ModelRow, adapters: Vec<ModelName>) -> Result<ModelView, Error> {
+        let state = self.shared.hooks.host().map_or_else(|| "unloaded".to_owned(), |host| host.state(&row.name));
+        ModelView::new(row, adapters, state)
+    }
+}
