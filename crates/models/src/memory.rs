@@ -61,10 +61,18 @@ struct Hierarchy {
     reclaimable: &'static str,
 }
 
-const VERSION_1: Hierarchy =
-    Hierarchy { mounts: &["sys/fs/cgroup/memory"], limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes", reclaimable: "total_inactive_file" };
-const VERSION_2: Hierarchy =
-    Hierarchy { mounts: &["sys/fs/cgroup", "sys/fs/cgroup/unified"], limit: "memory.max", used: "memory.current", reclaimable: "inactive_file" };
+const VERSION_1: Hierarchy = Hierarchy {
+    mounts: &["sys/fs/cgroup/memory"],
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    reclaimable: "total_inactive_file",
+};
+const VERSION_2: Hierarchy = Hierarchy {
+    mounts: &["sys/fs/cgroup", "sys/fs/cgroup/unified"],
+    limit: "memory.max",
+    used: "memory.current",
+    reclaimable: "inactive_file",
+};
 
 /// Limit and use of every control group that holds this process and has a limit.
 fn limits(root: &Path) -> Vec<(u64, u64)> {

@@ -234,7 +234,8 @@ impl FromStr for HubFile {
     type Err = SourceError;
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
-        let is_part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':']) && !part.chars().any(char::is_control);
+        let is_part =
+            |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':']) && !part.chars().any(char::is_control);
         if is_gguf(text) && text.len() <= HUB_FILE_BYTES_MAX && text.split('/').all(is_part) {
             Ok(Self(text.to_owned()))
         } else {

@@ -8,8 +8,10 @@ use crate::source::{HubFile, HubRepo};
 
 /// The order in which quantizations are preferred when none is named: first a good balance, then the nearest to
 /// it upwards, then downwards, then the unquantized.
-pub const PREFERENCE: [&str; 16] =
-    ["Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "Q4_K_S", "Q5_K_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q3_K_L", "Q2_K", "BF16", "F16", "F32"];
+pub const PREFERENCE: [&str; 16] = [
+    "Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K", "Q4_K_S", "Q5_K_S", "Q4_0", "Q4_1", "IQ4_NL", "IQ4_XS", "Q3_K_M", "Q3_K_L", "Q2_K", "BF16", "F16",
+    "F32",
+];
 
 /// A model in a repository: one file, or the parts of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +42,10 @@ pub fn quantization_of(name: &str) -> Option<String> {
 
 fn is_quantization(label: &str) -> bool {
     let is_digit_after = |prefix: &str| label.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    matches!(label, "F16" | "F32" | "BF16" | "FP16" | "MXFP4" | "MXFP4_MOE" | "NVFP4") || is_digit_after("Q") || is_digit_after("IQ") || is_digit_after("TQ")
+    matches!(label, "F16" | "F32" | "BF16" | "FP16" | "MXFP4" | "MXFP4_MOE" | "NVFP4")
+        || is_digit_after("Q")
+        || is_digit_after("IQ")
+        || is_digit_after("TQ")
 }
 
 /// Base name, part (from 1) and count of `BASE-00001-of-00002.gguf`.
@@ -93,7 +98,8 @@ pub(super) fn candidates(repo: &HubRepo, files: &[HubFile]) -> Result<Vec<Candid
 /// one of the most preferred quantization that there is.
 pub(super) fn choose(repo: &HubRepo, candidates: Vec<Candidate>, wanted: Option<&str>) -> Result<Candidate, FetchError> {
     let names = |candidates: &[Candidate]| candidates.iter().map(|one| one.files[0].to_string()).collect();
-    let only = |label: &str| -> Vec<Candidate> { candidates.iter().filter(|one| one.quantization.as_deref() == Some(label)).cloned().collect() };
+    let only =
+        |label: &str| -> Vec<Candidate> { candidates.iter().filter(|one| one.quantization.as_deref() == Some(label)).cloned().collect() };
     if candidates.is_empty() {
         return Err(FetchError::NoGguf { repo: repo.to_string() });
     }
@@ -154,6 +160,10 @@ mod tests {
         check(&["a.gguf", "b.gguf"], None, Err("a.gguf\nb.gguf"));
         check(&["mmproj-a.gguf"], None, Err("no GGUF file"));
         check(&[], None, Err("no GGUF file"));
-        check(&["q/a-Q8_0-00002-of-00002.gguf", "q/a-Q8_0-00001-of-00002.gguf", "b-Q4_K_M-00001-of-00002.gguf"], None, Ok("q/a-Q8_0-00001-of-00002.gguf"));
+        check(
+            &["q/a-Q8_0-00002-of-00002.gguf", "q/a-Q8_0-00001-of-00002.gguf", "b-Q4_K_M-00001-of-00002.gguf"],
+            None,
+            Ok("q/a-Q8_0-00001-of-00002.gguf"),
+        );
     }
 }

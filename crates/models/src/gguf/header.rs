@@ -74,7 +74,9 @@ fn looks_like(start: &[u8]) -> String {
             "it is an older ggml format; convert the model again with a current llama.cpp"
         }
         [b'P', b'K', 3, 4, ..] => "it is a ZIP archive (perhaps a PyTorch checkpoint); convert the model to GGUF first",
-        _ if text.starts_with("version https://git-lfs") => "it is a Git LFS pointer, not the file itself; run `git lfs pull` or download the file",
+        _ if text.starts_with("version https://git-lfs") => {
+            "it is a Git LFS pointer, not the file itself; run `git lfs pull` or download the file"
+        }
         _ if text.trim_start().starts_with('<') => "it is a web page; the download did not give the file itself",
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => "it is a safetensors file; convert the model to GGUF first",
         _ if start.iter().all(|&byte| byte == 0) => "it starts with zeros; the download was probably cut off, do it again",

@@ -15,8 +15,10 @@ pub(super) struct Input<R> {
 
 impl<R: Read + Seek> Input<R> {
     pub(super) fn new(mut reader: R) -> Result<Self, GgufError> {
-        let file_bytes =
-            reader.seek(SeekFrom::End(0)).and_then(|end| reader.seek(SeekFrom::Start(0)).map(|_| end)).map_err(|source| GgufError::Read { at: 0, source })?;
+        let file_bytes = reader
+            .seek(SeekFrom::End(0))
+            .and_then(|end| reader.seek(SeekFrom::Start(0)).map(|_| end))
+            .map_err(|source| GgufError::Read { at: 0, source })?;
         Ok(Self { reader, at: 0, file_bytes })
     }
 

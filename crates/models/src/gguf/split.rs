@@ -22,10 +22,9 @@ pub fn part_name(name: &str, index: u32, count: u32) -> Option<String> {
 /// The summary of all parts; `path` and `header` are those of the part that was named.
 pub(super) fn summarise(path: &Path, header: &Header, split: Split) -> Result<GgufSummary, GgufError> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let names = (0..split.count)
-        .map(|index| part_name(name, index, split.count))
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| bad_part(split.index, split.count, name, "it is not named `NAME-00001-of-0000N.gguf`, so the others are not found"))?;
+    let names = (0..split.count).map(|index| part_name(name, index, split.count)).collect::<Option<Vec<_>>>().ok_or_else(|| {
+        bad_part(split.index, split.count, name, "it is not named `NAME-00001-of-0000N.gguf`, so the others are not found")
+    })?;
     if split.index != 0 {
         return Err(GgufError::NotFirstPart { part: split.index + 1, count: split.count, first: names[0].clone() });
     }

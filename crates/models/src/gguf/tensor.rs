@@ -106,8 +106,9 @@ pub(super) fn read<R: Read + Seek>(input: &mut Input<R>, index: u64, names: &mut
         let (row, block) = (shape[0], kind.block_weights);
         return Err(input.corrupt(format!("{what} has rows of {row} weights, not a multiple of {} blocks of {block}", kind.name)));
     }
-    let bytes =
-        (elements / kind.block_weights).checked_mul(kind.block_bytes).ok_or_else(|| input.corrupt(format!("{what} has the impossible shape {shape:?}")))?;
+    let bytes = (elements / kind.block_weights)
+        .checked_mul(kind.block_bytes)
+        .ok_or_else(|| input.corrupt(format!("{what} has the impossible shape {shape:?}")))?;
     Ok(TensorInfo { name, shape, kind, offset, elements, bytes })
 }
 

@@ -48,8 +48,12 @@ async fn a_file_is_fetched_and_verified() {
 #[tokio::test]
 async fn the_best_file_is_chosen_from_all_pages_and_with_all_parts() {
     let (one, two, other) = (noise(1000), noise(500), noise(100));
-    let files: &[(&str, &[u8])] =
-        &[("Q4_K_M/m-Q4_K_M-00001-of-00002.gguf", &one), ("Q4_K_M/m-Q4_K_M-00002-of-00002.gguf", &two), ("a-Q8_0.gguf", &other), ("mmproj-f16.gguf", &other)];
+    let files: &[(&str, &[u8])] = &[
+        ("Q4_K_M/m-Q4_K_M-00001-of-00002.gguf", &one),
+        ("Q4_K_M/m-Q4_K_M-00002-of-00002.gguf", &two),
+        ("a-Q8_0.gguf", &other),
+        ("mmproj-f16.gguf", &other),
+    ];
     for page_length in [0, 1] {
         let hub = HubServer::start(Behaviour { files: table(files), page_length, ..Behaviour::default() }).await;
         let folder = tempfile::tempdir().expect("a folder");

