@@ -25,7 +25,11 @@ async fn a_tenant_sees_only_its_own() {
         ("show missing tenant", code(control.tenant(&a, "nobody").await), "not_found"),
         ("change own tenant", code(control.change_tenant(&a, "a", TenantChange::default()).await), "permission_denied"),
         ("change other tenant", code(control.change_tenant(&a, "b", TenantChange::default()).await), "not_found"),
-        ("create tenant", code(control.create_tenant(&a, NewTenant { name: "c".to_owned(), weight: None }, None).await), "permission_denied"),
+        (
+            "create tenant",
+            code(control.create_tenant(&a, NewTenant { name: "c".to_owned(), weight: None }, None).await),
+            "permission_denied",
+        ),
         ("show own key", code(control.key(&a, &a_key).await), "ok"),
         ("show other key", code(control.key(&a, &b_key).await), "not_found"),
         ("show operator key", code(control.key(&a, &operator_key).await), "not_found"),

@@ -86,10 +86,7 @@ async fn a_tenant_has_at_most_a_thousand() {
 async fn a_limited_key_manages_no_key_but_itself() {
     let made = fixture().await;
     let expires_at = Some(made.control.now().plus_ms(60_000));
-    for limits in [
-        NewKey { models: Some(vec!["m".to_owned()]), ..new("by model") },
-        NewKey { expires_at, ..new("by time") },
-    ] {
+    for limits in [NewKey { models: Some(vec!["m".to_owned()]), ..new("by model") }, NewKey { expires_at, ..new("by time") }] {
         let key = made.control.create_key(&made.main, limits, None).await.expect("created");
         let limited = made.actor(&key).await;
         assert_eq!(code(made.control.create_key(&limited, new("k"), None).await), "permission_denied");

@@ -1,9 +1,12 @@
 //! The use cases, without HTTP and without an engine: one data directory and one clock a test.
 
+mod adapters;
 mod auth;
 mod bootstrap;
+mod gguf;
 mod isolation;
 mod keys;
+mod models;
 mod tenants;
 
 use std::sync::Arc;
@@ -47,6 +50,7 @@ pub(crate) fn settings(dir: &TempDir) -> Settings {
         memory_budget_bytes: 1 << 30,
         hf_endpoint: "http://127.0.0.1:9".to_owned(),
         hf_token: None,
+        starter_file: None,
         task_threads: Some(1),
     }
 }
@@ -59,9 +63,7 @@ pub(crate) async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
     let control = open(&dir, &clock);
-    let Start::First(credentials) = control.bootstrap("http://127.0.0.1:8080").await.expect("starts") else {
-        panic!("a new directory")
-    };
+    let Start::First(credentials) = control.bootstrap("http://127.0.0.1:8080").await.expect("starts") else { panic!("a new directory") };
     let operator = control.authenticate(&credentials.operator_key).await.expect("the operator");
     let main = control.authenticate(&credentials.key).await.expect("the tenant");
     Fixture { control, clock, credentials, operator, main, dir }

@@ -49,7 +49,11 @@ async fn are_listed_in_pages() {
         }
     }
     assert_eq!(names, ["main", "t0", "t1", "t2", "t3"]);
-    for bad in [PageRequest { limit: Some(0), after: None }, PageRequest { limit: Some(1001), after: None }, PageRequest { limit: None, after: Some("x".to_owned()) }] {
+    for bad in [
+        PageRequest { limit: Some(0), after: None },
+        PageRequest { limit: Some(1001), after: None },
+        PageRequest { limit: None, after: Some("x".to_owned()) },
+    ] {
         assert_eq!(code(made.control.list_tenants(&made.operator, &bad).await), "invalid_request");
     }
 }
