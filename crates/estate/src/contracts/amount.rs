@@ -102,11 +102,7 @@ impl FromStr for Amount {
         let shift = 9 + i64::from(exponent) - fraction.len() as i64;
         let scaled = match u32::try_from(shift) {
             Ok(up) => 10_i128.checked_pow(up).and_then(|power| value.checked_mul(power)),
-            Err(_) => u32::try_from(-shift)
-                .ok()
-                .and_then(|down| 10_i128.checked_pow(down))
-                .map(|power| value / power)
-                .or(Some(0)),
+            Err(_) => u32::try_from(-shift).ok().and_then(|down| 10_i128.checked_pow(down)).map(|power| value / power).or(Some(0)),
         };
         let signed = scaled.map(|nanos| if negative { -nanos } else { nanos });
         signed.and_then(|nanos| i64::try_from(nanos).ok()).map(Amount).ok_or_else(refuse)

@@ -175,7 +175,9 @@ fn switching_clocks(contract: &Contract, today: Date) -> Vec<Clock> {
         notice_ends,
         "Notice of switching has run",
         "Art. 25(2)(d)",
-        format!("Notice of switching may be two months at most, whatever the remaining term.{cap} Say whether you move to another provider, to your own premises, or want erasure (Art. 25(3))."),
+        format!(
+            "Notice of switching may be two months at most, whatever the remaining term.{cap} Say whether you move to another provider, to your own premises, or want erasure (Art. 25(3))."
+        ),
     );
     push(
         ClockKind::ExtensionAnswer,
@@ -254,11 +256,9 @@ pub fn asks(contract: &Contract) -> Vec<Ask> {
     let covered = contract.data_act != Some(false);
     if covered {
         match contract.notice_days {
-            Some(days) if Duration::days(i64::from(days)) > Duration::days(62) => ask(
-                "Notice of switching of at most two months, apart from the term",
-                "Art. 25(2)(d)",
-                format!("The contract asks for {days} days."),
-            ),
+            Some(days) if Duration::days(i64::from(days)) > Duration::days(62) => {
+                ask("Notice of switching of at most two months, apart from the term", "Art. 25(2)(d)", format!("The contract asks for {days} days."))
+            }
             None => ask("Notice of switching of at most two months", "Art. 25(2)(d)", "No notice is on record: have it in writing.".to_owned()),
             Some(_) => {}
         }
@@ -274,7 +274,11 @@ pub fn asks(contract: &Contract) -> Vec<Ask> {
         );
     }
     match contract.early_termination {
-        None => ask("A written early-termination fee, falling with the remaining term", "Art. 29(4)", "None is on record; a provider must state it before signature.".to_owned()),
+        None => ask(
+            "A written early-termination fee, falling with the remaining term",
+            "Art. 29(4)",
+            "None is on record; a provider must state it before signature.".to_owned(),
+        ),
         Some(EarlyTermination::ShareOfRemaining(100)) => ask(
             "A proportionate early-termination fee: a falling share, not the whole remainder",
             "Art. 23; Art. 29(4)",

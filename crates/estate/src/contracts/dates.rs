@@ -98,9 +98,7 @@ pub(crate) mod iso_option {
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Date>, D::Error> {
-        Option::<String>::deserialize(deserializer)?
-            .map(|text| parse(&text).map_err(serde::de::Error::custom))
-            .transpose()
+        Option::<String>::deserialize(deserializer)?.map(|text| parse(&text).map_err(serde::de::Error::custom)).transpose()
     }
 }
 

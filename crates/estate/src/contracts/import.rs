@@ -300,7 +300,9 @@ fn columns(header: &csv::StringRecord) -> Result<Vec<Column>, ContractError> {
         }
         columns.push(column);
     }
-    for (needed, name) in [(Column::Id, "ContractCommitmentId"), (Column::PeriodStart, "ContractCommitmentPeriodStart"), (Column::PeriodEnd, "ContractCommitmentPeriodEnd")] {
+    for (needed, name) in
+        [(Column::Id, "ContractCommitmentId"), (Column::PeriodStart, "ContractCommitmentPeriodStart"), (Column::PeriodEnd, "ContractCommitmentPeriodEnd")]
+    {
         if !columns.contains(&needed) {
             return Err(row_error("line 1", format!("column {name} is missing")));
         }

@@ -26,11 +26,19 @@ pub fn list(contracts: &[Contract], today: Date) -> String {
         return "No contracts. Add one with `freehold contracts add`, or take them over with `freehold contracts import FILE`.\n".to_owned();
     }
     let mut rows: Vec<(&Contract, Option<Clock>)> = contracts.iter().map(|contract| (contract, next_decision(contract, today))).collect();
-    rows.sort_by_key(|(contract, next)| (next.as_ref().map_or(Date::MAX, |clock| clock.date), contract.id.clone()));
+    let when = |contract: &Contract, next: &Option<Clock>| match next {
+        Some(clock) => clock.date,
+        None if contract.period_end > today => contract.period_end,
+        None => Date::MAX,
+    };
+    rows.sort_by_key(|(contract, next)| (when(contract, next), contract.id.clone()));
     let mut columns = Columns::new(&["CONTRACT", "PROVIDER", "COMMITMENT", "ENDS", "NEXT DECISION", "DAYS"]).right(2).right(5);
     for (contract, next) in &rows {
         let (what, days) = match next {
             Some(clock) => (format!("{}  {}", dates::text(clock.date), clock.title), dates::days_between(today, clock.date).to_string()),
+            None if contract.period_end > today => {
+                (format!("{}  Renews by itself", dates::text(contract.period_end)), dates::days_between(today, contract.period_end).to_string())
+            }
             None => ("over".to_owned(), String::new()),
         };
         let cost = contract.cost.map(|cost| contract.money(cost)).unwrap_or_else(|| "-".to_owned());
@@ -97,7 +105,13 @@ pub fn show(contract: &Contract, today: Date) -> String {
     text.push_str("\nDates\n");
     let mut table = Columns::plain(4);
     for clock in clocks(contract, today) {
-        let when = if clock.date < today { "passed" } else if clock.supposed { "if notice is given today" } else { "" };
+        let when = if clock.date < today {
+            "passed"
+        } else if clock.supposed {
+            "if notice is given today"
+        } else {
+            ""
+        };
         table.row(vec![format!("  {}", dates::text(clock.date)), clock.title, clock.basis, when.to_owned()]);
     }
     text.push_str(&table.render());

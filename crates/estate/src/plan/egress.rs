@@ -99,7 +99,8 @@ pub fn egress(audit: &Audit<'_>, given: &[Volume]) -> Result<Vec<Egress>, PlanEr
     let main = main.max_by_key(|(_, count)| **count).map(|(provider, _)| provider_key(*provider));
     let mut rows = Vec::new();
     for price in &prices.provider {
-        let findings: Vec<&Finding<'_>> = audit.findings.iter().filter(|finding| provider_key(finding.resource.provider) == price.key && holds_data(finding)).collect();
+        let findings: Vec<&Finding<'_>> =
+            audit.findings.iter().filter(|finding| provider_key(finding.resource.provider) == price.key && holds_data(finding)).collect();
         let asked = given.iter().rev().find(|volume| volume.provider.as_deref().or(main) == Some(price.key.as_str()));
         if findings.is_empty() && asked.is_none() {
             continue;

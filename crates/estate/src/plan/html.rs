@@ -30,7 +30,10 @@ pub fn to_html(plan: &Plan) -> String {
     parts(&mut page, plan);
     chart(&mut page, plan);
     moves(&mut page, plan);
-    page.push(&format!("<p class=\"dim\">freehold {}. Dates and articles are arithmetic on Regulation (EU) 2023/2854, not legal advice.</p>", crate::report::VERSION));
+    page.push(&format!(
+        "<p class=\"dim\">freehold {}. Dates and articles are arithmetic on Regulation (EU) 2023/2854, not legal advice.</p>",
+        crate::report::VERSION
+    ));
     page.finish()
 }
 
@@ -57,13 +60,25 @@ fn contracts(page: &mut Page, plan: &Plan) {
         );
         for clock in tie.clocks.iter().filter(|clock| clock.date >= plan.date) {
             let supposed = if clock.supposed { " <span class=\"dim\">if notice is given today</span>" } else { "" };
-            let _ = write!(text, "<tr><td class=\"n\">{}</td><td>{}{supposed}</td><td class=\"dim\">{}</td></tr>", dates::text(clock.date), html(&clock.title), html(&clock.basis));
+            let _ = write!(
+                text,
+                "<tr><td class=\"k\">{}</td><td>{}{supposed}</td><td class=\"k dim\">{}</td></tr>",
+                dates::text(clock.date),
+                html(&clock.title),
+                html(&clock.basis)
+            );
         }
         text.push_str("</tbody></table>");
         if !tie.asks.is_empty() {
             text.push_str("<p><strong>Ask for</strong></p><ul>");
             for ask in &tie.asks {
-                let _ = write!(text, "<li>{} <span class=\"dim\">({})</span><br><span class=\"dim\">{}</span></li>", html(&ask.clause), html(&ask.basis), html(&ask.why));
+                let _ = write!(
+                    text,
+                    "<li>{} <span class=\"dim\">({})</span><br><span class=\"dim\">{}</span></li>",
+                    html(&ask.clause),
+                    html(&ask.basis),
+                    html(&ask.why)
+                );
             }
             text.push_str("</ul>");
         }
@@ -75,16 +90,30 @@ fn egress(page: &mut Page, plan: &Plan) {
     if plan.egress.is_empty() {
         return;
     }
-    let mut text = String::from("<h2>Egress</h2><table><thead><tr><th>Provider</th><th class=\"n\">Volume</th><th>From</th><th class=\"n\">List price</th><th>Source</th><th>For those who leave</th></tr></thead><tbody>");
+    let mut text = String::from(
+        "<h2>Egress</h2><table><thead><tr><th>Provider</th><th class=\"n\">Volume</th><th>From</th><th class=\"n\">List price</th><th>Source</th><th>For those who leave</th></tr></thead><tbody>",
+    );
     for row in &plan.egress {
         let price = row.list_price_usd.map(|price| format!("{} USD", price.grouped())).unwrap_or_else(|| "unknown".to_owned());
-        let source = row.price_url.as_deref().map(|url| format!("{}, {}", link(url, row.price_name.as_deref().unwrap_or("price list")), html(row.price_date.as_deref().unwrap_or_default()))).unwrap_or_default();
+        let source = row
+            .price_url
+            .as_deref()
+            .map(|url| format!("{}, {}", link(url, row.price_name.as_deref().unwrap_or("price list")), html(row.price_date.as_deref().unwrap_or_default())))
+            .unwrap_or_default();
         let leaving = match (&row.leaving, &row.leaving_url) {
             (Some(leaving), Some(url)) => format!("{} {}", html(leaving), link(url, "source")),
             _ => String::new(),
         };
-        let unknown = if row.stores_of_unknown_size > 0 { format!("<br><span class=\"dim\">without {} of unknown size</span>", count(row.stores_of_unknown_size, "store")) } else { String::new() };
-        let _ = write!(text, "<tr><td>{}</td><td class=\"n\">{} GB</td><td>{}{unknown}</td><td class=\"n\">{price}</td><td>{source}</td><td>{leaving}</td></tr>", row.provider, row.gb, row.volume_from);
+        let unknown = if row.stores_of_unknown_size > 0 {
+            format!("<br><span class=\"dim\">without {} of unknown size</span>", count(row.stores_of_unknown_size, "store"))
+        } else {
+            String::new()
+        };
+        let _ = write!(
+            text,
+            "<tr><td>{}</td><td class=\"n\">{} GB</td><td>{}{unknown}</td><td class=\"n\">{price}</td><td>{source}</td><td>{leaving}</td></tr>",
+            row.provider, row.gb, row.volume_from
+        );
     }
     let _ = write!(text, "</tbody></table><p class=\"dim\">{}</p>", html(crate::contracts::clocks::switching_charge_rule(plan.date)));
     page.push(&text);
@@ -95,7 +124,8 @@ fn parts(page: &mut Page, plan: &Plan) {
         let mut text = String::from("<h2>What Freehold takes over</h2><div class=\"card\"><dl>");
         for part in &plan.freehold {
             let types: Vec<String> = part.types.iter().map(|(kind, number)| format!("{number} <code>{}</code>", html(kind))).collect();
-            let _ = write!(text, "<dt>{}</dt><dd>{}<br><span class=\"dim\">{}</span></dd>", html(&part.title), html(&part.how.replace('`', "")), types.join(", "));
+            let _ =
+                write!(text, "<dt>{}</dt><dd>{}<br><span class=\"dim\">{}</span></dd>", html(&part.title), html(&part.how.replace('`', "")), types.join(", "));
         }
         page.push(&(text + "</dl></div>"));
     }
@@ -103,7 +133,15 @@ fn parts(page: &mut Page, plan: &Plan) {
         let mut text = String::from("<h2>What cannot be taken along</h2>");
         for loss in &plan.without_replacement {
             let addresses: Vec<String> = loss.addresses.iter().take(5).map(|address| format!("<code>{}</code>", html(address))).collect();
-            let _ = write!(text, "<section class=\"card warn keep\"><h3>{} <span class=\"dim\">{}</span></h3><p>{}</p><p class=\"dim\">{}</p></section>", html(&loss.service), loss.provider, html(&loss.why), addresses.join(", "));
+            let _ = write!(
+                text,
+                "<section class=\"card warn keep\"><h3>{} <span class=\"dim\">{}</span></h3><p>{} {}</p><p class=\"dim\">{}</p></section>",
+                html(&loss.service),
+                loss.provider,
+                html(&loss.why),
+                html(&loss.exit_path),
+                addresses.join(", ")
+            );
         }
         page.push(&text);
     }
@@ -123,7 +161,17 @@ fn chart(page: &mut Page, plan: &Plan) {
     }
     let mut hardest: Vec<&Move> = plan.moves.iter().filter(|one| one.effort_days.high > 0.0).collect();
     hardest.sort_by(|one, other| other.effort_days.high.total_cmp(&one.effort_days.high));
-    let rows: Vec<Range<'_>> = hardest.iter().take(15).map(|one| Range { letter: one.class.letter(), name: &one.service, low: f64::from(one.effort_days.low), high: f64::from(one.effort_days.high), text: days(one.effort_days) }).collect();
+    let rows: Vec<Range<'_>> = hardest
+        .iter()
+        .take(15)
+        .map(|one| Range {
+            letter: one.class.letter(),
+            name: &one.service,
+            low: f64::from(one.effort_days.low),
+            high: f64::from(one.effort_days.high),
+            text: days(one.effort_days),
+        })
+        .collect();
     if !rows.is_empty() {
         page.push(&format!("<h2>Where the work is</h2><div class=\"card keep\">{}</div>", ranges(&rows, "Working days by move")));
     }
@@ -138,7 +186,14 @@ fn moves(page: &mut Page, plan: &Plan) {
             page.push(&format!("<h2>Wave {wave}</h2>"));
         }
         let resources: Vec<String> = one.resources.iter().rev().map(|(class, number)| format!("{} {number}", badge(class.letter()))).collect();
-        let mut text = format!("<section class=\"card keep\"><h3>{}. {} <span class=\"dim\">{}</span></h3><p class=\"tag\">{} &nbsp; {}</p><dl>", one.step, html(&one.service), one.provider, resources.join(" &nbsp; "), days(one.effort_days));
+        let mut text = format!(
+            "<section class=\"card keep\"><h3>{}. {} <span class=\"dim\">{}</span></h3><p class=\"tag\">{} &nbsp; {}</p><dl>",
+            one.step,
+            html(&one.service),
+            one.provider,
+            resources.join(" &nbsp; "),
+            days(one.effort_days)
+        );
         let mut term = |name: &str, value: String| {
             if !value.is_empty() {
                 let _ = write!(text, "<dt>{name}</dt><dd>{value}</dd>");

@@ -9,7 +9,13 @@ use crate::report::{count, days};
 
 /// The whole plan.
 pub fn to_markdown(plan: &Plan) -> String {
-    let mut text = format!("# Exit plan\n\nMade on {}. Lock-in {:.1} of 100; {}, {} of one engineer who knows both sides, data transfer apart.\n", dates::text(plan.date), plan.lock_in, count(plan.moves.len(), "move"), days(plan.effort_days));
+    let mut text = format!(
+        "# Exit plan\n\nMade on {}. Lock-in {:.1} of 100; {}, {} of one engineer who knows both sides, data transfer apart.\n",
+        dates::text(plan.date),
+        plan.lock_in,
+        count(plan.moves.len(), "move"),
+        days(plan.effort_days)
+    );
     contracts(&mut text, plan);
     egress(&mut text, plan);
     if !plan.freehold.is_empty() {
@@ -23,7 +29,15 @@ pub fn to_markdown(plan: &Plan) -> String {
         text.push_str("\n## What cannot be taken along\n\n");
         for loss in &plan.without_replacement {
             let addresses: Vec<String> = loss.addresses.iter().take(5).map(|address| markdown_code(address)).collect();
-            let _ = writeln!(text, "- **{}** ({}): {} {}", markdown(&loss.service), loss.provider, markdown(&loss.why), addresses.join(", "));
+            let _ = writeln!(
+                text,
+                "- **{}** ({}): {} {} ({})",
+                markdown(&loss.service),
+                loss.provider,
+                markdown(&loss.why),
+                markdown(&loss.exit_path),
+                addresses.join(", ")
+            );
         }
     }
     if !plan.unknown.is_empty() {
@@ -46,7 +60,15 @@ fn contracts(text: &mut String, plan: &Plan) {
         None => "not on record".to_owned(),
     };
     for tie in &plan.contracts {
-        let _ = writeln!(text, "| {} | {} | {} | {} | {} |", markdown(&tie.title), markdown(&tie.provider), dates::text(tie.ends), money(tie.remaining, &tie.currency), money(tie.early_termination, &tie.currency));
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            markdown(&tie.title),
+            markdown(&tie.provider),
+            dates::text(tie.ends),
+            money(tie.remaining, &tie.currency),
+            money(tie.early_termination, &tie.currency)
+        );
     }
     for tie in &plan.contracts {
         let _ = write!(text, "\n### {}\n\n", markdown(&tie.title));
@@ -70,13 +92,22 @@ fn egress(text: &mut String, plan: &Plan) {
     text.push_str("\n## Egress\n\n| provider | volume | from | list price | source |\n|---|---:|---|---:|---|\n");
     for row in &plan.egress {
         let price = row.list_price_usd.map(|price| format!("{} USD", price.grouped())).unwrap_or_else(|| "unknown".to_owned());
-        let source = row.price_url.as_deref().map(|url| format!("[{}]({url}), {}", row.price_name.as_deref().unwrap_or("price list"), row.price_date.as_deref().unwrap_or_default()));
+        let source = row
+            .price_url
+            .as_deref()
+            .map(|url| format!("[{}]({url}), {}", row.price_name.as_deref().unwrap_or("price list"), row.price_date.as_deref().unwrap_or_default()));
         let _ = writeln!(text, "| {} | {} GB | {} | {price} | {} |", row.provider, row.gb, row.volume_from, source.unwrap_or_default());
     }
     text.push('\n');
     for row in &plan.egress {
         if row.stores_of_unknown_size > 0 {
-            let _ = writeln!(text, "- {}: the size of {} is not in the code and not in the volume; give it with `--egress-gb {}=GB`.", row.provider, count(row.stores_of_unknown_size, "store"), row.provider);
+            let _ = writeln!(
+                text,
+                "- {}: the size of {} is not in the code and not in the volume; give it with `--egress-gb {}=GB`.",
+                row.provider,
+                count(row.stores_of_unknown_size, "store"),
+                row.provider
+            );
         }
         if let (Some(leaving), Some(url)) = (&row.leaving, &row.leaving_url) {
             let _ = writeln!(text, "- {}: {leaving} ([source]({url}))", row.provider);
@@ -86,7 +117,9 @@ fn egress(text: &mut String, plan: &Plan) {
 }
 
 fn moves(text: &mut String, plan: &Plan) {
-    text.push_str("\n## Order of moves\n\nWhat is referred to moves first; within a wave, what others stand on, then data, the heaviest first, then what runs.\n");
+    text.push_str(
+        "\n## Order of moves\n\nWhat is referred to moves first; within a wave, what others stand on, then data, the heaviest first, then what runs.\n",
+    );
     let mut wave = 0;
     for one in &plan.moves {
         if one.wave != wave {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use time::Date;
 
-use crate::catalogue::{Class, Effort};
+use crate::catalogue::{Class, DataPortability, Effort};
 use crate::contracts::clocks::{Ask, Clock, asks, clocks};
 use crate::contracts::{Amount, Contract, dates};
 use crate::finding::{Audit, Finding, group_effort, provider_key};
@@ -96,15 +96,17 @@ pub struct TakenOver {
     pub types: BTreeMap<String, usize>,
 }
 
-/// Something that has no replacement.
+/// Something that has no replacement, or whose state stays behind.
 #[derive(Clone, Debug, Serialize)]
 pub struct Loss {
     /// The provider's key.
     pub provider: &'static str,
     /// The service.
     pub service: String,
-    /// Why, and what is lost.
+    /// Why.
     pub why: String,
+    /// What can be saved, and how.
+    pub exit_path: String,
     /// Addresses, at most 20.
     pub addresses: Vec<String>,
 }
@@ -335,7 +337,9 @@ fn stage(class: Class, findings: &[&Finding<'_>]) -> Stage {
 
 fn is_network(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
-    ["vpc", "subnet", "route", "network", "security_group", "securitygroup", "gateway", "firewall", "_eip", "::eip", "dns"].iter().any(|word| kind.contains(word))
+    ["vpc", "subnet", "route", "network", "security_group", "securitygroup", "gateway", "firewall", "_eip", "::eip", "dns"]
+        .iter()
+        .any(|word| kind.contains(word))
 }
 
 fn distinct<'a>(findings: &[&'a Finding<'_>], field: impl Fn(&'a Finding<'_>) -> &'a str) -> Vec<String> {
@@ -366,21 +370,22 @@ fn taken_over(services: &Services<'_, '_>, parts: &[PartData]) -> Vec<TakenOver>
 }
 
 fn losses(services: &Services<'_, '_>) -> Vec<Loss> {
-    let mut rows: BTreeMap<(usize, &str), Vec<String>> = BTreeMap::new();
+    let mut rows: BTreeMap<(usize, &str, &str), Vec<String>> = BTreeMap::new();
     for (index, findings) in services.findings.iter().enumerate() {
         for finding in findings {
             let replacement = finding.verdict.replacement.trim();
             let nothing = replacement.is_empty() || replacement.eq_ignore_ascii_case("none");
-            let locked = finding.verdict.facets.data_portability == crate::catalogue::DataPortability::Locked;
-            if (nothing && finding.verdict.class != Class::G) || (locked && finding.verdict.class == Class::E) {
-                rows.entry((index, finding.verdict.why.as_ref())).or_default().push(finding.resource.address.clone());
+            let stays = finding.verdict.facets.data_portability >= DataPortability::Partial;
+            if (nothing && finding.verdict.class != Class::G) || (stays && finding.verdict.class == Class::E) {
+                rows.entry((index, finding.verdict.why.as_ref(), finding.verdict.exit_path.as_ref())).or_default().push(finding.resource.address.clone());
             }
         }
     }
-    let loss = |((index, why), addresses): ((usize, &str), Vec<String>)| Loss {
+    let loss = |((index, why, exit_path), addresses): ((usize, &str, &str), Vec<String>)| Loss {
         provider: provider_key(services.keys[index].0),
         service: services.name(index),
         why: why.to_owned(),
+        exit_path: exit_path.to_owned(),
         addresses: addresses.into_iter().take(20).collect(),
     };
     rows.into_iter().map(loss).collect()

@@ -14,6 +14,7 @@ pub(super) fn steps(findings: &[&Finding<'_>], freehold: Option<&str>) -> Vec<St
     let mut steps = Vec::new();
     match (class, freehold) {
         (Class::G, _) => steps.push("Write the rules again for the target; nothing is carried over. Do it before the services that rely on them.".to_owned()),
+        (Class::E | Class::X, Some(how)) if !replacement.is_empty() => steps.push(format!("Set up the replacement beside it: {replacement}. {how}")),
         (_, Some(how)) => steps.push(how.to_owned()),
         (_, None) if replacement.is_empty() => steps.push("Decide what to do without it: there is no replacement.".to_owned()),
         (_, None) => steps.push(format!("Set up the replacement beside it: {replacement}.")),
@@ -40,6 +41,8 @@ fn data_steps(steps: &mut Vec<String>, first: &Finding<'_>, data: DataPortabilit
         DataPortability::Native => steps.push(format!("Copy the data with the engine's own tools, then replicate until the switch{by}.")),
         DataPortability::Documented => steps.push(format!("Export the data in the documented format, convert, load, and compare counts and checksums{by}.")),
         DataPortability::Partial => steps.push(format!("Export what can be exported, and list what cannot before anybody counts on it{by}.")),
-        DataPortability::Locked => steps.push(format!("The state cannot leave: re-create it on the target (new keys and re-encryption, new credentials, new indexes){by}.")),
+        DataPortability::Locked => {
+            steps.push(format!("The state cannot leave: re-create it on the target (new keys and re-encryption, new credentials, new indexes){by}."))
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Questions and facts are data (`readiness/*.toml`), compiled in. A provider without published facts gets the same
 //! questions. Knows nothing of audits and contracts.
 //!
-//! **Invariant:** every fact names an existing question, a source and the date on which it was read.
+//! **Invariant:** every fact names an existing question, a source and a date.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ pub struct Fact {
     pub text: String,
     /// Where it stands.
     pub url: String,
-    /// When it was read, `YYYY-MM-DD`.
+    /// The day up to which it is known to hold, `YYYY-MM-DD`.
     pub date: String,
 }
 
@@ -125,7 +125,12 @@ fn articles(question: &Question) -> String {
 /// The questionnaire as Markdown, with room for answers.
 pub fn to_markdown(questionnaire: &Questionnaire) -> String {
     let mut text = format!("# Exit readiness: questions for {}\n\n", markdown(&questionnaire.provider));
-    let _ = writeln!(text, "{} questions. Articles are of [Regulation (EU) 2023/2854]({}), the Data Act, unless another text is named. This is not legal advice.", questionnaire.items.len(), questionnaire.regulation);
+    let _ = writeln!(
+        text,
+        "{} questions. Articles are of [Regulation (EU) 2023/2854]({}), the Data Act, unless another text is named. This is not legal advice.",
+        questionnaire.items.len(),
+        questionnaire.regulation
+    );
     let mut topic = "";
     for (index, item) in questionnaire.items.iter().enumerate() {
         if item.question.topic != topic {
@@ -142,7 +147,7 @@ pub fn to_markdown(questionnaire: &Questionnaire) -> String {
             text.push_str("- **Published:** nothing on record; ask for the address.\n");
         }
         for fact in &item.known {
-            let _ = writeln!(text, "- **Published:** {} ([source]({}), read {})", fact.text, fact.url, fact.date);
+            let _ = writeln!(text, "- **Published:** {} ([source]({}), as of {})", fact.text, fact.url, fact.date);
         }
         text.push_str("- **Answer:** ______\n");
     }
@@ -167,7 +172,7 @@ pub fn to_html(questionnaire: &Questionnaire) -> String {
         let question = &item.question;
         let mut known = String::new();
         for fact in &item.known {
-            let _ = write!(known, "<li>{} <span class=\"dim\">{}, read {}</span></li>", html(&fact.text), link(&fact.url, "source"), html(&fact.date));
+            let _ = write!(known, "<li>{} <span class=\"dim\">{}, as of {}</span></li>", html(&fact.text), link(&fact.url, "source"), html(&fact.date));
         }
         if known.is_empty() {
             known.push_str("<li class=\"dim\">Nothing on record; ask for the address.</li>");

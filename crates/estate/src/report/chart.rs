@@ -23,7 +23,13 @@ pub fn stacked(slices: &[Slice<'_>], label: &str) -> String {
         let mut x = 0.0;
         for slice in slices.iter().filter(|slice| slice.value > 0.0) {
             let width = slice.value / total * 1000.0;
-            let _ = write!(svg, "<g><title>{}</title><rect class=\"f-{}\" x=\"{x:.1}\" y=\"0\" width=\"{:.1}\" height=\"30\" rx=\"2\"/>", html(&slice.title), slice.letter, (width - 2.0).max(1.0));
+            let _ = write!(
+                svg,
+                "<g><title>{}</title><rect class=\"f-{}\" x=\"{x:.1}\" y=\"0\" width=\"{:.1}\" height=\"30\" rx=\"2\"/>",
+                html(&slice.title),
+                slice.letter,
+                (width - 2.0).max(1.0)
+            );
             if width > 26.0 {
                 let _ = write!(svg, "<text class=\"d\" x=\"{:.1}\" y=\"44\">{}</text>", x + 2.0, slice.letter);
             }

@@ -31,7 +31,8 @@ pub fn to_text(audit: &Audit<'_>) -> serde_json::Result<String> {
     let service_rows: Vec<Value> = services.iter().map(|((provider, name), members)| service(*provider, name, members, &findings)).collect();
     let mut dependencies = Vec::new();
     for (finding, reference) in findings.iter().zip(&refs) {
-        let mut on: BTreeSet<String> = finding.resource.references.iter().filter_map(|address| by_address.get(address.as_str())).map(|index| refs[*index].clone()).collect();
+        let mut on: BTreeSet<String> =
+            finding.resource.references.iter().filter_map(|address| by_address.get(address.as_str())).map(|index| refs[*index].clone()).collect();
         if services.contains_key(&(finding.resource.provider, finding.verdict.service.as_ref())) && !matches!(finding.verdict.class, Class::N | Class::U) {
             on.insert(service_ref(finding.resource.provider, &finding.verdict.service));
         }

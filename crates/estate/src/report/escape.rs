@@ -57,7 +57,15 @@ pub fn markdown(text: &str) -> String {
 pub fn markdown_code(text: &str) -> String {
     let plain: String = text
         .chars()
-        .map(|character| if character.is_control() || is_direction_mark(character) { ' ' } else if character == '`' { '\'' } else { character })
+        .map(|character| {
+            if character.is_control() || is_direction_mark(character) {
+                ' '
+            } else if character == '`' {
+                '\''
+            } else {
+                character
+            }
+        })
         .collect();
     format!("`{}`", plain.replace('|', "\\|"))
 }
@@ -66,11 +74,7 @@ pub fn markdown_code(text: &str) -> String {
 pub fn csv(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let prefix = if formula { "'" } else { "" };
-    if formula || text.contains(['"', ',', ';', '\n', '\r', '\t']) {
-        format!("\"{prefix}{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
+    if formula || text.contains(['"', ',', ';', '\n', '\r', '\t']) { format!("\"{prefix}{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 /// For a terminal: control characters, which could move the cursor or set a title, become visible.

@@ -58,15 +58,28 @@ fn classes(page: &mut Page, audit: &Audit<'_>) {
         })
         .collect();
     page.push(&stacked(&slices, "Resources by class"));
-    let mut table = String::from("<table><thead><tr><th>Class</th><th>Meaning</th><th>Work to leave</th><th class=\"n\">Resources</th><th class=\"n\">Services</th><th class=\"n\">Points</th></tr></thead><tbody>");
+    let mut table = String::from(
+        "<table><thead><tr><th>Class</th><th>Meaning</th><th>Work to leave</th><th class=\"n\">Resources</th><th class=\"n\">Services</th><th class=\"n\">Points</th></tr></thead><tbody>",
+    );
     for class in order {
         let number = audit.by_class.get(&class).copied().unwrap_or(0);
         let part = audit.lock_in.parts.iter().find(|part| part.class == class);
         let services = part.map(|part| part.services.to_string()).unwrap_or_default();
         let points = part.map(|part| format!("{:.1}", part.points)).unwrap_or_default();
-        let _ = write!(table, "<tr><td>{} {}</td><td>{}</td><td>{}</td><td class=\"n\">{number}</td><td class=\"n\">{services}</td><td class=\"n\">{points}</td></tr>", badge(class.letter()), class.word(), class.meaning(), class.work());
+        let _ = write!(
+            table,
+            "<tr><td class=\"k\">{} {}</td><td>{}</td><td>{}</td><td class=\"n\">{number}</td><td class=\"n\">{services}</td><td class=\"n\">{points}</td></tr>",
+            badge(class.letter()),
+            class.word(),
+            class.meaning(),
+            class.work()
+        );
     }
-    let _ = write!(table, "<tr><td colspan=\"4\"><strong>Lock-in figure</strong>: the mean weight of the services, each by its hardest resource</td><td class=\"n\">{}</td><td class=\"n\"><strong>{:.1}</strong></td></tr></tbody></table>", audit.lock_in.services, audit.lock_in.figure);
+    let _ = write!(
+        table,
+        "<tr><td colspan=\"4\"><strong>Lock-in figure</strong>: the mean weight of the services, each by its hardest resource</td><td class=\"n\">{}</td><td class=\"n\"><strong>{:.1}</strong></td></tr></tbody></table>",
+        audit.lock_in.services, audit.lock_in.figure
+    );
     page.push(&table);
 }
 
@@ -80,7 +93,13 @@ fn efforts(page: &mut Page, groups: &[Group<'_, '_>]) {
     let rows: Vec<Range<'_>> = hardest
         .iter()
         .take(CHART_ROWS)
-        .map(|group| Range { letter: group.class.letter(), name: group.service, low: f64::from(group.effort.low), high: f64::from(group.effort.high), text: days(group.effort) })
+        .map(|group| Range {
+            letter: group.class.letter(),
+            name: group.service,
+            low: f64::from(group.effort.low),
+            high: f64::from(group.effort.high),
+            text: days(group.effort),
+        })
         .collect();
     page.push(&format!("<div class=\"card keep\">{}</div>", ranges(&rows, "Working days by service, from favourable to unfavourable")));
     let rest = hardest.len().saturating_sub(CHART_ROWS);
@@ -90,10 +109,17 @@ fn efforts(page: &mut Page, groups: &[Group<'_, '_>]) {
 
 fn services(page: &mut Page, audit: &Audit<'_>, groups: &[Group<'_, '_>]) {
     page.push("<h2>Findings</h2>");
-    let mut tools = String::from("<div class=\"tools\"><input type=\"search\" id=\"q\" placeholder=\"Filter by service, type, address or file\" aria-label=\"Filter\">");
+    let mut tools =
+        String::from("<div class=\"tools\"><input type=\"search\" id=\"q\" placeholder=\"Filter by service, type, address or file\" aria-label=\"Filter\">");
     for class in [Class::E, Class::X, Class::C, Class::G, Class::M, Class::S, Class::U, Class::N] {
         if groups.iter().any(|group| group.class == class) {
-            let _ = write!(tools, "<label title=\"{}\"><input type=\"checkbox\" class=\"k\" value=\"{letter}\" checked> {}</label>", class.meaning(), badge(class.letter()), letter = class.letter());
+            let _ = write!(
+                tools,
+                "<label title=\"{}\"><input type=\"checkbox\" class=\"k\" value=\"{letter}\" checked> {}</label>",
+                class.meaning(),
+                badge(class.letter()),
+                letter = class.letter()
+            );
         }
     }
     let providers: Vec<_> = audit.by_provider.keys().copied().collect();
@@ -136,9 +162,14 @@ fn service(page: &mut Page, group: &Group<'_, '_>) {
     term("Data", group.distinct(|verdict| &verdict.exit_path));
     if let Some(first) = group.findings.first() {
         let facets = first.verdict.facets;
-        let _ = write!(text, "<dt>Portability</dt><dd>calls {}, data {}, application {}</dd>", facets.interoperability, facets.data_portability, facets.application_portability);
+        let _ = write!(
+            text,
+            "<dt>Portability</dt><dd>calls {}, data {}, application {}</dd>",
+            facets.interoperability, facets.data_portability, facets.application_portability
+        );
     }
-    let evidence: std::collections::BTreeSet<(&str, &str)> = group.findings.iter().filter_map(|finding| finding.verdict.evidence.as_ref()).map(|evidence| (evidence.url.as_ref(), evidence.date.as_ref())).collect();
+    let evidence: std::collections::BTreeSet<(&str, &str)> =
+        group.findings.iter().filter_map(|finding| finding.verdict.evidence.as_ref()).map(|evidence| (evidence.url.as_ref(), evidence.date.as_ref())).collect();
     if !evidence.is_empty() {
         let links: Vec<String> = evidence.iter().take(4).map(|(url, date)| format!("{} ({})", link(url, url), html(date))).collect();
         let _ = write!(text, "<dt>Evidence</dt><dd>{}</dd>", links.join("<br>"));
@@ -168,7 +199,15 @@ fn notes(page: &mut Page, audit: &Audit<'_>) {
         let mut table = String::from("<table><thead><tr><th>Class</th><th>Resource</th><th>Where</th><th>Reason</th></tr></thead><tbody>");
         for finding in accepted {
             let resource = finding.resource;
-            let _ = write!(table, "<tr><td>{}</td><td class=\"mono\">{}</td><td class=\"mono\">{}:{}</td><td>{}</td></tr>", badge(finding.verdict.class.letter()), html(&resource.address), html(&resource.file), resource.line, html(finding.accepted.as_deref().unwrap_or_default()));
+            let _ = write!(
+                table,
+                "<tr><td>{}</td><td class=\"mono\">{}</td><td class=\"mono\">{}:{}</td><td>{}</td></tr>",
+                badge(finding.verdict.class.letter()),
+                html(&resource.address),
+                html(&resource.file),
+                resource.line,
+                html(finding.accepted.as_deref().unwrap_or_default())
+            );
         }
         table.push_str("</tbody></table>");
         page.push(&table);
@@ -189,7 +228,14 @@ fn notes(page: &mut Page, audit: &Audit<'_>) {
         page.push(&format!("<h2>Modules not on disk ({})</h2>", audit.unresolved.len()));
         let mut list = String::from("<ul>");
         for missing in audit.unresolved {
-            let _ = write!(list, "<li><code>{}:{}</code> uses <code>{}</code>: {}</li>", html(&missing.file), missing.line, html(&missing.source), html(&missing.why));
+            let _ = write!(
+                list,
+                "<li><code>{}:{}</code> uses <code>{}</code>: {}</li>",
+                html(&missing.file),
+                missing.line,
+                html(&missing.source),
+                html(&missing.why)
+            );
         }
         page.push(&(list + "</ul>"));
     }

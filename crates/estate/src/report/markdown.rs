@@ -16,7 +16,13 @@ pub fn to_text(audit: &Audit<'_>) -> String {
     let groups = audit.groups(|finding| finding.is_open());
     let files = count(usize::try_from(audit.files).unwrap_or(usize::MAX), "file");
     let mut text = format!("# Lock-in audit\n\n{} in {files}, {}.\n\n", count(audit.findings.len(), "resource"), dates::text(audit.today));
-    let _ = writeln!(text, "**Lock-in {:.1} of 100** over {}. Work to leave: {}, data transfer apart.\n", audit.lock_in.figure, count(audit.lock_in.services, "service"), days(total(groups.iter().map(|group| &group.effort))));
+    let _ = writeln!(
+        text,
+        "**Lock-in {:.1} of 100** over {}. Work to leave: {}, data transfer apart.\n",
+        audit.lock_in.figure,
+        count(audit.lock_in.services, "service"),
+        days(total(groups.iter().map(|group| &group.effort)))
+    );
     text.push_str("| class | meaning | work to leave | resources | services | points |\n|---|---|---|---:|---:|---:|\n");
     for class in Class::ALL.into_iter().rev() {
         let resources = audit.by_class.get(&class).copied().unwrap_or(0);
@@ -45,7 +51,13 @@ pub fn to_text(audit: &Audit<'_>) -> String {
             text.push_str("\n| resource | type | where |\n|---|---|---|\n");
             for finding in group.findings.iter().take(LISTED_MAX) {
                 let resource = finding.resource;
-                let _ = writeln!(text, "| {} | {} | {} |", markdown_code(&resource.address), markdown_code(&resource.kind), markdown_code(&format!("{}:{}", resource.file, resource.line)));
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {} |",
+                    markdown_code(&resource.address),
+                    markdown_code(&resource.kind),
+                    markdown_code(&format!("{}:{}", resource.file, resource.line))
+                );
             }
             if group.findings.len() > LISTED_MAX {
                 let _ = writeln!(text, "\nand {} more", group.findings.len() - LISTED_MAX);

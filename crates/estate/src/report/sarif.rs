@@ -33,7 +33,12 @@ pub fn to_text(audit: &Audit<'_>) -> serde_json::Result<String> {
         .read_partly
         .iter()
         .map(|part| notification(&part.file, part.line, &format!("Read in part: {}", part.why)))
-        .chain(audit.unresolved.iter().map(|missing| notification(&missing.file, Some(missing.line), &format!("Module {:?} was not followed: {}", missing.source, missing.why))))
+        .chain(
+            audit
+                .unresolved
+                .iter()
+                .map(|missing| notification(&missing.file, Some(missing.line), &format!("Module {:?} was not followed: {}", missing.source, missing.why))),
+        )
         .collect();
     let document = json!({
         "$schema": SCHEMA_URL,
@@ -81,7 +86,8 @@ fn descriptor(id: &str, verdict: &Verdict) -> Value {
 }
 
 fn help(verdict: &Verdict) -> String {
-    let mut help = format!("Class {} ({}): {}. Work to leave: {}.", verdict.class.letter(), verdict.class.word(), verdict.class.meaning(), verdict.class.work());
+    let mut help =
+        format!("Class {} ({}): {}. Work to leave: {}.", verdict.class.letter(), verdict.class.word(), verdict.class.meaning(), verdict.class.work());
     if !verdict.replacement.is_empty() {
         help.push_str(&format!(" Replacement: {}.", verdict.replacement.trim_end_matches('.')));
     }

@@ -46,16 +46,22 @@ pub fn to_text(audit: &Audit<'_>, style: Style) -> String {
 fn section(text: &mut String, class: Class, groups: &[&Group<'_, '_>], style: Style) {
     let resources: usize = groups.iter().map(|group| group.findings.len()).sum();
     let heading = format!("{}  {}", class.letter(), class.word().to_uppercase());
-    let work = if class == Class::U { class.meaning().to_owned() } else { format!("{}: {}", class.meaning(), class.work()) };
-    text.push_str(&format!("{}  {} ({work})\n", paint(&heading, class, style), count(resources, "resource")));
+    text.push_str(&format!("{}  {}: {}\n", paint(&heading, class, style), count(resources, "resource"), class.work()));
+    text.push_str(&dim(&wrap(class.meaning(), 3, style.width), style));
     let inline = !style.all && matches!(class, Class::S | Class::M | Class::G);
     let mut columns = Columns::plain(5).right(2).indent(3);
     for group in groups {
-        let replacement = group.distinct(|verdict| &verdict.replacement).first().copied().unwrap_or("-").to_owned();
+        let replacement = group.distinct(|verdict| &verdict.replacement).first().map(|text| format!("→ {text}"));
         let room = style.width.saturating_sub(66).max(24);
         let effort = if class == Class::U { String::new() } else { days(group.effort) };
         let service = if class == Class::U { group.distinct_kinds() } else { group.service.to_owned() };
-        columns.row(vec![cut(&service, 34), provider_name(group.provider).to_owned(), group.findings.len().to_string(), effort, cut(&format!("→ {replacement}"), room)]);
+        columns.row(vec![
+            cut(&service, 34),
+            provider_name(group.provider).to_owned(),
+            group.findings.len().to_string(),
+            effort,
+            cut(&replacement.unwrap_or_default(), room),
+        ]);
     }
     let rendered = columns.render();
     if inline {
@@ -126,7 +132,8 @@ fn summary(text: &mut String, audit: &Audit<'_>, groups: &[Group<'_, '_>], style
     }
     text.push('\n');
     if audit.lock_in.services > 0 {
-        let parts: Vec<String> = audit.lock_in.parts.iter().filter(|part| part.services > 0).map(|part| format!("{} {:.1}", part.class.letter(), part.points)).collect();
+        let parts: Vec<String> =
+            audit.lock_in.parts.iter().filter(|part| part.services > 0).map(|part| format!("{} {:.1}", part.class.letter(), part.points)).collect();
         text.push_str(&format!("Lock-in {:.1} of 100 over {} ({})\n", audit.lock_in.figure, count(audit.lock_in.services, "service"), parts.join(" + ")));
     }
     let effort: Effort = total(groups.iter().map(|group| &group.effort));
