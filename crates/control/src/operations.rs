@@ -152,12 +152,15 @@ pub(crate) enum Broken {
     Cancelled,
 }
 
+/// The work of an operation, once it is its turn.
+pub(crate) type Work = Box<dyn FnOnce(OperationId, Arc<Live>) -> BoxFuture<'static, Result<(), Error>> + Send>;
+
 /// What an operation does.
 pub(crate) struct Job {
     pub(crate) kind: &'static str,
     pub(crate) subject: String,
     /// The work. It ends the operation itself, in the transaction that writes what it made.
-    pub(crate) work: Box<dyn FnOnce(OperationId, Arc<Live>) -> BoxFuture<'static, Result<(), Error>> + Send>,
+    pub(crate) work: Work,
     /// Undoes what the work left outside the store, when it did not come to its end. May block.
     pub(crate) clean_up: Box<dyn FnOnce(Broken) + Send>,
 }
@@ -261,12 +264,7 @@ impl Control {
     }
 
     /// Waits for a turn and works; a panic is an error, and a cancellation has stopped the work when this returns.
-    async fn work(
-        &self,
-        id: OperationId,
-        live: &Arc<Live>,
-        work: Box<dyn FnOnce(OperationId, Arc<Live>) -> BoxFuture<'static, Result<(), Error>> + Send>,
-    ) -> Result<(), Error> {
+    async fn work(&self, id: OperationId, live: &Arc<Live>, work: Work) -> Result<(), Error> {
         let cancelled = || Error::new(ErrorCode::Conflict, "The operation was cancelled.");
         let _turn = tokio::select! {
             turn = self.shared.operations.turns.acquire() => turn.map_err(Error::internal)?,

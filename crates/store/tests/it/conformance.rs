@@ -195,7 +195,7 @@ fn models_and_adapters(store: &Store) {
 
     // An operation that has ended adds nothing.
     assert!(matches!(store.create_model(&model(2, "other"), asked.id, "{}", at(9)), Err(StoreError::Missing)));
-    assert_eq!(store.models().expect("read"), [row.clone()]);
+    assert_eq!(store.models().expect("read"), std::slice::from_ref(&row));
     let second = operation(2, "Smol");
     store.create_operation(&second, 9, None).expect("created");
     assert!(matches!(store.create_model(&model(2, "Smol"), second.id, "{}", at(9)), Err(StoreError::Exists(_))));
