@@ -94,7 +94,7 @@ pub async fn complete(client: &Client, args: CompleteArgs) -> anyhow::Result<Exi
         output::json(&client.post("/v1/completions", &body).await?);
         return Ok(ExitCode::SUCCESS);
     }
-    body["stream"] = json!(true);
+    set_streaming(&mut body);
     let mut answer = client.send(Method::POST, "/v1/completions", Some(&body)).await?;
     let mut decoder = freehold_dialects::openai::completions::StreamDecoder::new();
     let mut events = Vec::new();
@@ -139,6 +139,12 @@ async fn choose_model(client: &Client, named: Option<String>) -> anyhow::Result<
     }
 }
 
+/// The account at the end is what tells a whole answer from one that broke off.
+fn set_streaming(body: &mut Value) {
+    body["stream"] = json!(true);
+    body["stream_options"] = json!({"include_usage": true});
+}
+
 fn set_sampling(body: &mut Value, sampling: &SamplingArgs) {
     if let Some(temperature) = sampling.temperature {
         body["temperature"] = json!(temperature);
@@ -163,7 +169,7 @@ struct Talk {
 impl Talk {
     async fn ask_once(&mut self, question: &str) -> anyhow::Result<()> {
         if self.client.json {
-            let body = self.body(question, false);
+            let body = self.body(question);
             output::json(&self.client.post("/v1/chat/completions", &body).await?);
         } else {
             self.ask(question).await?;
@@ -235,18 +241,19 @@ impl Talk {
         Ok(true)
     }
 
-    fn body(&self, question: &str, stream: bool) -> Value {
+    fn body(&self, question: &str) -> Value {
         let mut messages: Vec<Value> = self.system.iter().map(|text| json!({"role": "system", "content": text})).collect();
         messages.extend(self.messages.iter().cloned());
         messages.push(json!({"role": "user", "content": question}));
-        let mut body = json!({"model": self.model, "messages": messages, "stream": stream});
+        let mut body = json!({"model": self.model, "messages": messages});
         set_sampling(&mut body, &self.sampling);
         body
     }
 
     /// Asks and shows the answer as it comes; keeps both when the answer is whole or was stopped by the person.
     async fn ask(&mut self, question: &str) -> anyhow::Result<()> {
-        let body = self.body(question, true);
+        let mut body = self.body(question);
+        set_streaming(&mut body);
         let mut answer = self.client.send(Method::POST, "/v1/chat/completions", Some(&body)).await?;
         let mut decoder = StreamDecoder::new();
         let mut events = Vec::new();

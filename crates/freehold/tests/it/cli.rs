@@ -46,7 +46,7 @@ fn down_stops_the_service_and_a_second_one_is_refused() {
     let output = cli(service.data.path(), &["down"]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("Stopped."));
-    let (data, log) = service.stop();
+    let (data, log) = service.wait();
     assert!(log.contains("stopped"), "{log}");
     let output = cli(data.path(), &["down"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("No service runs"));

@@ -18,7 +18,7 @@ fn bodies() {
     let chat = "/v1/chat/completions";
     check(service.post_bytes(chat, ""), 400, "invalid_json");
     check(service.post_bytes(chat, "{"), 400, "invalid_json");
-    check(service.post_bytes(chat, "null"), 400, "invalid_request");
+    check(service.post_bytes(chat, "null"), 400, "invalid_value");
     check(service.post_bytes(chat, vec![0xff, 0xfe, b'{']), 400, "invalid_json");
     check(service.post_bytes(chat, format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000))), 400, "invalid_json");
     check(service.post_bytes(chat, format!(r#"{{"model":"m","messages":{}}}"#, "[".repeat(500))), 400, "invalid_json");
@@ -27,17 +27,17 @@ fn bodies() {
         body[field] = value;
         service.post(&service.key, chat, &body)
     };
-    check(edit("messages", json!([])), 400, "invalid_request");
-    check(edit("messages", json!("Hi")), 400, "invalid_request");
-    check(edit("messages", json!([{"role": "pirate", "content": "Arr"}])), 400, "invalid_request");
-    check(edit("temperature", json!("hot")), 400, "invalid_request");
-    check(edit("temperature", json!(3)), 400, "invalid_request");
-    check(edit("max_tokens", json!(-1)), 400, "invalid_request");
+    check(edit("messages", json!([])), 400, "invalid_value");
+    check(edit("messages", json!("Hi")), 400, "invalid_value");
+    check(edit("messages", json!([{"role": "pirate", "content": "Arr"}])), 400, "invalid_value");
+    check(edit("temperature", json!("hot")), 400, "invalid_value");
+    check(edit("temperature", json!(3)), 400, "invalid_value");
+    check(edit("max_tokens", json!(-1)), 400, "invalid_value");
     check(edit("temprature", json!(1)), 400, "unknown_parameter");
     check(edit("model", json!("no-such-model")), 404, "model_not_found");
     check(edit("model", json!(format!("{MODEL}:no-such-adapter"))), 404, "model_not_found");
     check(edit("model", json!("../../etc/passwd")), 404, "model_not_found");
-    check(edit("response_format", json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}})), 400, "invalid_request");
+    check(edit("response_format", json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}})), 400, "invalid_value");
     assert_eq!(service.post(&service.key, chat, &ask("Hi", 1)).0, 200, "the service goes on");
 }
 

@@ -102,7 +102,7 @@ fn the_llama_api_answers_in_its_own_shape() {
     let (status, answer) = service.post(&service.key, "/llama/v1/chat/completions", &json!({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 8}));
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["completion_message"]["role"], "assistant");
-    assert_eq!(answer["metrics"].as_array().map(Vec::len), Some(3));
+    assert!(answer["metrics"].as_array().is_some_and(|metrics| metrics.len() >= 3), "{answer}");
     let (status, answer) = service.post(&service.key, "/llama/v1/moderations", &json!({"messages": [{"role": "user", "content": "Hi"}]}));
     assert_eq!(status, 404, "no guard model: {answer}");
     let (status, answer) = service.get(&service.key, "/llama/compat/v1/models");
@@ -188,5 +188,5 @@ fn a_stop_lets_answers_end_and_then_cuts_them() {
     let rest: Vec<String> = stream.lines().map_while(Result::ok).filter(|line| !line.is_empty()).collect();
     let last = rest.last().expect("an end");
     assert!(last.contains("\"error\"") && last.contains("stopping"), "{last}");
-    service.stop();
+    service.wait();
 }

@@ -52,7 +52,9 @@ impl Service {
     /// A service on an existing data folder.
     pub fn start_on(data: tempfile::TempDir, options: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_freehold"));
-        command.arg("--data").arg(data.path()).args(["up", "--listen", "127.0.0.1:0", "--set", "starter=false", "--set", "log_level=info"]);
+        command.arg("--data").arg(data.path()).args(["up", "--listen", "127.0.0.1:0", "--set", "starter=false"]);
+        // Tests run beside each other: one thread each computes faster than two that wait for one another.
+        command.args(["--set", "threads=1"]);
         for option in options {
             command.args(["--set", option]);
         }
@@ -142,8 +144,13 @@ impl Service {
     }
 
     /// Ends the service as an operator would, and gives back the data folder.
-    pub fn stop(mut self) -> (tempfile::TempDir, String) {
+    pub fn stop(self) -> (tempfile::TempDir, String) {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for the end of a service that was told to stop.
+    pub fn wait(mut self) -> (tempfile::TempDir, String) {
         let status = until("the service ends", || self.child.try_wait().expect("a child"));
         let log = self.log();
         assert!(status.success(), "{status}: {log}");
