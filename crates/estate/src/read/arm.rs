@@ -25,11 +25,7 @@ pub(crate) fn read(root: &Node<'_>, facts: &mut FileFacts) {
 
 fn template(root: &Node<'_>, path: &str, facts: &mut FileFacts) {
     let mut names = Names::new();
-    for entry in root
-        .get_any_case("parameters")
-        .map(Node::map)
-        .unwrap_or_default()
-    {
+    for entry in root.get_any_case("parameters").map(Node::map).unwrap_or_default() {
         let kind = entry.value.text_at("type").unwrap_or_default();
         if let Some(default) = entry.value.get("defaultValue").and_then(Node::text)
             && !kind.to_ascii_lowercase().starts_with("secure")
@@ -37,11 +33,7 @@ fn template(root: &Node<'_>, path: &str, facts: &mut FileFacts) {
             names.insert(format!("parameters.{}", entry.key), default);
         }
     }
-    for entry in root
-        .get_any_case("variables")
-        .map(Node::map)
-        .unwrap_or_default()
-    {
+    for entry in root.get_any_case("variables").map(Node::map).unwrap_or_default() {
         if let Some(value) = entry.value.text() {
             names.insert(format!("variables.{}", entry.key), value);
         }
@@ -53,14 +45,7 @@ fn template(root: &Node<'_>, path: &str, facts: &mut FileFacts) {
         resource(item, None, None, path, &names, facts);
     }
     for entry in resources.map() {
-        resource(
-            &entry.value,
-            Some((&entry.key, entry.line)),
-            None,
-            path,
-            &names,
-            facts,
-        );
+        resource(&entry.value, Some((&entry.key, entry.line)), None, path, &names, facts);
     }
 }
 
@@ -81,10 +66,7 @@ fn resource(
         Some((of, _)) if !own.contains('/') || !own.contains('.') => format!("{of}/{own}"),
         _ => own.to_owned(),
     };
-    let name = node
-        .get_any_case("name")
-        .and_then(Node::text)
-        .unwrap_or_default();
+    let name = node.get_any_case("name").and_then(Node::text).unwrap_or_default();
     let name = match evaluate(name, names) {
         Value::Text(name) => name,
         Value::Unknown(expression) => expression,
@@ -112,17 +94,10 @@ fn resource(
         }
     }
     let mut references = Vec::new();
-    let depends = node
-        .get_any_case("dependsOn")
-        .map(Node::list)
-        .unwrap_or_default();
-    depends
-        .iter()
-        .filter_map(Node::text)
-        .take(REFERENCES_MAX)
-        .for_each(|to| {
-            references.push(dependency(to, path, names));
-        });
+    let depends = node.get_any_case("dependsOn").map(Node::list).unwrap_or_default();
+    depends.iter().filter_map(Node::text).take(REFERENCES_MAX).for_each(|to| {
+        references.push(dependency(to, path, names));
+    });
     facts.push(Resource {
         file: Arc::clone(&facts.file),
         line,
@@ -136,11 +111,7 @@ fn resource(
         count: copies(node, names),
         confidence: CONFIDENCE_PARSED,
     });
-    for child in node
-        .get_any_case("resources")
-        .map(Node::list)
-        .unwrap_or_default()
-    {
+    for child in node.get_any_case("resources").map(Node::list).unwrap_or_default() {
         resource(child, None, Some((&kind, &address)), path, names, facts);
     }
     if is_deployment(&kind) {
@@ -163,9 +134,7 @@ fn deployment(node: &Node<'_>, path: &str, facts: &mut FileFacts) {
     let Some(link) = properties.get_any_case("templateLink") else {
         return;
     };
-    let source = ["relativePath", "uri", "id"]
-        .iter()
-        .find_map(|key| link.text_at(key));
+    let source = ["relativePath", "uri", "id"].iter().find_map(|key| link.text_at(key));
     facts.nested.push(Nested {
         line: link.line,
         source: source.unwrap_or("templateLink without uri").into(),
@@ -175,19 +144,12 @@ fn deployment(node: &Node<'_>, path: &str, facts: &mut FileFacts) {
 
 /// Microsoft's own namespaces and those of partners on Azure alike.
 fn provider(kind: &str) -> Provider {
-    if kind.contains('/') {
-        Provider::Azure
-    } else {
-        Provider::Other
-    }
+    if kind.contains('/') { Provider::Azure } else { Provider::Other }
 }
 
 /// How often a `copy` loop repeats a resource, where it is known.
 fn copies(node: &Node<'_>, names: &Names<'_>) -> u32 {
-    let Some(count) = node
-        .get_any_case("copy")
-        .and_then(|copy| copy.text_at("count"))
-    else {
+    let Some(count) = node.get_any_case("copy").and_then(|copy| copy.text_at("count")) else {
         return 1;
     };
     match evaluate(count, names) {
@@ -198,10 +160,7 @@ fn copies(node: &Node<'_>, names: &Names<'_>) -> u32 {
 
 /// The value of a string: literals, `[parameters('x')]`, `[variables('x')]`; anything else is unknown.
 fn evaluate(value: &str, names: &Names<'_>) -> Value {
-    let Some(inside) = value
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    else {
+    let Some(inside) = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
         return text(value);
     };
     if inside.starts_with('[') {
@@ -217,9 +176,7 @@ fn lookup(expression: &str, names: &Names<'_>, depth: usize) -> Option<String> {
     if depth > 8 {
         return None;
     }
-    if let Some(literal) = expression
-        .strip_prefix('\'')
-        .and_then(|rest| rest.strip_suffix('\''))
+    if let Some(literal) = expression.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''))
         && !literal.contains('\'')
     {
         return Some(literal.to_owned());
@@ -230,17 +187,11 @@ fn lookup(expression: &str, names: &Names<'_>, depth: usize) -> Option<String> {
     let inside = expression.strip_suffix(')')?;
     let (function, argument) = inside.split_once('(')?;
     if function == "concat" && !argument.contains(['(', ')']) {
-        return argument
-            .split(',')
-            .map(|part| lookup(part.trim(), names, depth + 1))
-            .collect();
+        return argument.split(',').map(|part| lookup(part.trim(), names, depth + 1)).collect();
     }
     let name = argument.trim().strip_prefix('\'')?.strip_suffix('\'')?;
     let found = *names.get(&format!("{function}.{name}"))?;
-    match found
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
+    match found.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => lookup(inner.trim(), names, depth + 1),
         None => Some(found.to_owned()),
     }
@@ -248,9 +199,7 @@ fn lookup(expression: &str, names: &Names<'_>, depth: usize) -> Option<String> {
 
 /// The address that a `dependsOn` entry names, as far as it can be known.
 fn dependency(to: &str, path: &str, names: &Names<'_>) -> String {
-    let inside = to
-        .strip_prefix("[resourceId(")
-        .and_then(|rest| rest.strip_suffix(")]"));
+    let inside = to.strip_prefix("[resourceId(").and_then(|rest| rest.strip_suffix(")]"));
     let Some(inside) = inside else {
         return match evaluate(to, names) {
             Value::Text(known) => format!("{path}{known}"),
@@ -260,13 +209,8 @@ fn dependency(to: &str, path: &str, names: &Names<'_>) -> String {
     let Some((kind, rest)) = inside.split_once(',') else {
         return to.to_owned();
     };
-    let parts: Option<Vec<String>> = if rest.contains("concat(") {
-        None
-    } else {
-        rest.split(',')
-            .map(|part| lookup(part.trim(), names, 0))
-            .collect()
-    };
+    let parts: Option<Vec<String>> =
+        if rest.contains("concat(") { None } else { rest.split(',').map(|part| lookup(part.trim(), names, 0)).collect() };
     let kind = kind.trim().trim_matches('\'');
     match parts {
         Some(parts) => format!("{path}{kind}/{}", parts.join("/")),
@@ -274,23 +218,28 @@ fn dependency(to: &str, path: &str, names: &Names<'_>) -> String {
     }
 }
 
-/// Finds `"type": "Namespace/type"` lines from the line where the parser gave up.
-pub(crate) fn scan_lines(text: &str, from: u32, facts: &mut FileFacts) {
-    for (number, line) in lines(text).filter(|(number, _)| *number >= from) {
+/// Finds `"type": "Namespace/type"` lines behind the last resource that the parser got to.
+pub(crate) fn scan_lines(text: &str, facts: &mut FileFacts) {
+    let last = facts.resources.iter().map(|resource| resource.line).max().unwrap_or(0);
+    // The type of the last one stands on one of its first lines, and is not another resource.
+    let mut own = facts.resources.iter().find(|resource| resource.line == last).map(|resource| resource.kind.clone());
+    for (number, line) in lines(text).filter(|(number, _)| *number >= last) {
         let line = super::attributes::cut(line, 4096);
         let Some(at) = line.find("\"type\"") else {
             continue;
         };
         let value = line[at + 6..].trim_start_matches([':', ' ', '\t']);
-        let Some(kind) = value
-            .strip_prefix('"')
-            .and_then(|rest| rest.split('"').next())
-        else {
+        let Some(kind) = value.strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
             continue;
         };
-        if kind.contains('/') && kind.contains('.') && !kind.contains([' ', '[']) {
-            facts.push(scanned(&facts.file, number, kind));
+        if !kind.contains('/') || !kind.contains('.') || kind.contains([' ', '[']) {
+            continue;
         }
+        if number < last.saturating_add(4) && own.as_deref() == Some(kind) {
+            own = None;
+            continue;
+        }
+        facts.push(scanned(&facts.file, number, kind));
     }
 }
 

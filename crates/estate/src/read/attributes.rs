@@ -75,15 +75,9 @@ const SECRET_ENDINGS: [&str; 14] = [
 /// (`arn:`, paths) are not.
 fn is_secret(key: &str, value: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key).as_bytes();
-    let ends = |ending: &str| {
-        last.len() >= ending.len()
-            && last[last.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes())
-    };
+    let ends = |ending: &str| last.len() >= ending.len() && last[last.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes());
     // Cheap first look: every ending has one of these as its last letter.
-    if !matches!(
-        last.last(),
-        Some(b'd' | b'D' | b't' | b'T' | b'y' | b'Y' | b'g' | b'G' | b'n' | b'N')
-    ) {
+    if !matches!(last.last(), Some(b'd' | b'D' | b't' | b'T' | b'y' | b'Y' | b'g' | b'G' | b'n' | b'N')) {
         return false;
     }
     SECRET_ENDINGS.iter().any(|ending| ends(ending))
@@ -104,10 +98,7 @@ mod tests {
         put(&mut attributes, "manage_master_user_password", text("true"));
         put(&mut attributes, "Properties.ClientSecret", text("x"));
         put(&mut attributes, "http_tokens", text("required"));
-        assert_eq!(
-            attributes.into_keys().collect::<Vec<_>>(),
-            ["http_tokens", "manage_master_user_password"]
-        );
+        assert_eq!(attributes.into_keys().collect::<Vec<_>>(), ["http_tokens", "manage_master_user_password"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** works on the tree, so YAML's short forms (`!Ref`) and JSON's long ones (`{"Ref": ..}`) meet here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attributes::{put, text, unknown};
@@ -24,6 +24,8 @@ const KNOWN_TRANSFORMS: [&str; 5] = [
 
 /// What a template says outside its resources.
 struct Template<'n> {
+    /// Names of all parameters, and the values of those that have a default.
+    names: HashSet<&'n str>,
     parameters: HashMap<&'n str, &'n str>,
     transform: Option<String>,
 }
@@ -31,6 +33,7 @@ struct Template<'n> {
 /// Reads a template.
 pub(crate) fn read(root: &Node<'_>, facts: &mut FileFacts) {
     let template = Template {
+        names: root.get("Parameters").map(Node::map).unwrap_or_default().iter().map(|entry| &*entry.key).collect(),
         parameters: defaults(root),
         transform: transforms(root, facts),
     };
@@ -44,10 +47,7 @@ pub(crate) fn read(root: &Node<'_>, facts: &mut FileFacts) {
 
 fn defaults<'n>(root: &'n Node<'_>) -> HashMap<&'n str, &'n str> {
     let parameters = root.get("Parameters").map(Node::map).unwrap_or_default();
-    let hidden = |node: &Node<'_>| {
-        node.text_at("NoEcho")
-            .is_some_and(|flag| flag.eq_ignore_ascii_case("true"))
-    };
+    let hidden = |node: &Node<'_>| node.text_at("NoEcho").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     parameters
         .iter()
         .filter(|entry| !hidden(&entry.value))
@@ -78,27 +78,16 @@ fn transforms(root: &Node<'_>, facts: &mut FileFacts) -> Option<String> {
 }
 
 /// Reads one entry of `Resources`; `repeated` is how often a loop around it repeats it.
-fn declaration(
-    entry: &Entry<'_>,
-    repeated: Option<u32>,
-    template: &Template<'_>,
-    facts: &mut FileFacts,
-) {
+fn declaration(entry: &Entry<'_>, repeated: Option<u32>, template: &Template<'_>, facts: &mut FileFacts) {
     if entry.key.starts_with("Fn::ForEach::") {
         return for_each(entry, repeated.unwrap_or(1), template, facts);
     }
     if entry.key == "Fn::Transform" {
-        facts.partly(
-            Some(entry.line),
-            "Fn::Transform may add resources that are not in the text",
-        );
+        facts.partly(Some(entry.line), "Fn::Transform may add resources that are not in the text");
         return;
     }
     let Some(kind) = entry.value.text_at("Type") else {
-        facts.partly(
-            Some(entry.line),
-            format!("the resource {} has no Type", entry.key),
-        );
+        facts.partly(Some(entry.line), format!("the resource {} has no Type", entry.key));
         return;
     };
     let resolve = |node: &Node<'_>| intrinsic(node, template);
@@ -111,11 +100,7 @@ fn declaration(
             put(&mut attributes, key, text(value));
         }
     }
-    if let Some(path) = entry
-        .value
-        .get("Metadata")
-        .and_then(|metadata| metadata.text_at("aws:cdk:path"))
-    {
+    if let Some(path) = entry.value.get("Metadata").and_then(|metadata| metadata.text_at("aws:cdk:path")) {
         put(&mut attributes, "aws:cdk:path", text(path));
     }
     let mut references = Vec::new();
@@ -125,17 +110,10 @@ fn declaration(
         nested(kind, entry, properties, facts);
     }
     if let Some(depends) = entry.value.get("DependsOn") {
-        depends
-            .text()
-            .into_iter()
-            .for_each(|to| note(to, &mut references));
-        depends
-            .list()
-            .iter()
-            .filter_map(Node::text)
-            .for_each(|to| note(to, &mut references));
+        depends.text().into_iter().for_each(|to| note(to, &mut references));
+        depends.list().iter().filter_map(Node::text).for_each(|to| note(to, &mut references));
     }
-    references.retain(|to| *to != *entry.key && !template.parameters.contains_key(to.as_str()));
+    references.retain(|to| *to != *entry.key && !template.names.contains(to.as_str()));
     facts.push(Resource {
         file: Arc::clone(&facts.file),
         line: entry.line,
@@ -154,17 +132,12 @@ fn declaration(
 /// `Fn::ForEach::Loop: [Name, [a, b], {Key${Name}: {...}}]`.
 fn for_each(entry: &Entry<'_>, repeated: u32, template: &Template<'_>, facts: &mut FileFacts) {
     let [_, collection, body] = entry.value.list() else {
-        facts.partly(
-            Some(entry.line),
-            "Fn::ForEach needs a name, a collection and a body",
-        );
+        facts.partly(Some(entry.line), "Fn::ForEach needs a name, a collection and a body");
         return;
     };
     let size = match &collection.data {
         Data::List(items) => items.len(),
-        _ => reference(collection)
-            .and_then(|name| template.parameters.get(name.as_str()))
-            .map_or(1, |list| list.split(',').count()),
+        _ => reference(collection).and_then(|name| template.parameters.get(name.as_str())).map_or(1, |list| list.split(',').count()),
     };
     let times = repeated.saturating_mul(u32::try_from(size).unwrap_or(u32::MAX));
     for inner in body.map() {
@@ -262,42 +235,25 @@ fn mentions(node: &Node<'_>, found: &mut Vec<String>) {
     }
     match (node.tag.as_deref(), &node.data) {
         (Some("GetAtt"), Data::Text(path)) => note(path.split('.').next().unwrap_or(path), found),
-        (Some("GetAtt"), Data::List(path)) => path
-            .first()
-            .and_then(Node::text)
-            .into_iter()
-            .for_each(|n| note(n, found)),
+        (Some("GetAtt"), Data::List(path)) => path.first().and_then(Node::text).into_iter().for_each(|n| note(n, found)),
         (Some("Sub"), Data::Text(argument)) => substituted(argument, found),
         (_, Data::Text(_) | Data::Null) => {}
         (tag, Data::List(items)) => {
             if tag == Some("Sub") {
-                items
-                    .first()
-                    .and_then(Node::text)
-                    .into_iter()
-                    .for_each(|argument| substituted(argument, found));
+                items.first().and_then(Node::text).into_iter().for_each(|argument| substituted(argument, found));
             }
             items.iter().for_each(|item| mentions(item, found));
         }
         (_, Data::Map(entries)) => {
             for entry in entries {
                 match (&*entry.key, &entry.value.data) {
-                    ("Fn::GetAtt", Data::Text(path)) => {
-                        note(path.split('.').next().unwrap_or(path), found)
-                    }
+                    ("Fn::GetAtt", Data::Text(path)) => note(path.split('.').next().unwrap_or(path), found),
                     ("Fn::GetAtt", Data::List(path)) => {
-                        path.first()
-                            .and_then(Node::text)
-                            .into_iter()
-                            .for_each(|name| note(name, found));
+                        path.first().and_then(Node::text).into_iter().for_each(|name| note(name, found));
                     }
                     ("Fn::Sub", Data::Text(argument)) => substituted(argument, found),
                     ("Fn::Sub", Data::List(items)) => {
-                        items
-                            .first()
-                            .and_then(Node::text)
-                            .into_iter()
-                            .for_each(|a| substituted(a, found));
+                        items.first().and_then(Node::text).into_iter().for_each(|a| substituted(a, found));
                         items.iter().for_each(|item| mentions(item, found));
                     }
                     _ => mentions(&entry.value, found),
@@ -324,11 +280,7 @@ fn note(name: &str, found: &mut Vec<String>) {
 
 /// Finds `Type: AWS::...` lines that the parser did not get to, with the logical id above each.
 pub(crate) fn scan_lines(text: &str, lines_before: u32, facts: &mut FileFacts) {
-    let known: std::collections::HashSet<u32> = facts
-        .resources
-        .iter()
-        .map(|resource| resource.line)
-        .collect();
+    let known: HashSet<u32> = facts.resources.iter().map(|resource| resource.line).collect();
     // Keys above the current line, by indentation, outermost first.
     let mut above: Vec<(usize, u32, &str)> = Vec::new();
     for (number, line) in lines(text) {
@@ -345,8 +297,7 @@ pub(crate) fn scan_lines(text: &str, lines_before: u32, facts: &mut FileFacts) {
         above.retain(|(depth, ..)| *depth < indent);
         if key == "Type" && value.contains("::") && !value.contains([' ', '{', '<']) {
             // The type of a parameter looks alike.
-            let is_parameter =
-                value.starts_with("AWS::SSM::Parameter::Value") || value.contains("::Id");
+            let is_parameter = value.starts_with("AWS::SSM::Parameter::Value") || value.contains("::Id");
             if let Some(&(_, at, id)) = above.last()
                 && !is_parameter
                 && !known.contains(&at)

@@ -15,45 +15,20 @@ use crate::resource::{Notation, Provider, Resource};
 pub(crate) fn read(root: &Node<'_>, facts: &mut FileFacts) {
     for service in root.get("services").map(Node::map).unwrap_or_default() {
         let address = format!("services.{}", service.key);
-        let mut resource = new_resource(
-            facts,
-            service.line,
-            &address,
-            "compose/service",
-            Provider::Kubernetes,
-        );
-        for entry in service
-            .value
-            .map()
-            .iter()
-            .filter(|entry| entry.key != "environment")
-        {
-            flatten(
-                &entry.value,
-                &mut entry.key.to_string(),
-                &mut resource.attributes,
-                &plain,
-            );
+        let mut resource = new_resource(facts, service.line, &address, "compose/service", Provider::Kubernetes);
+        for entry in service.value.map().iter().filter(|entry| entry.key != "environment") {
+            flatten(&entry.value, &mut entry.key.to_string(), &mut resource.attributes, &plain);
         }
         resource.references = dependencies(&service.value);
         facts.push(resource);
         if let Some(image) = service.value.entry("image")
-            && let Some(found) = images::signal(
-                &facts.file,
-                image.line,
-                address.clone(),
-                image.value.text().unwrap_or(""),
-                Notation::Compose,
-            )
+            && let Some(found) =
+                images::signal(&facts.file, image.line, address.clone(), image.value.text().unwrap_or(""), Notation::Compose)
             && found.provider != Provider::Kubernetes
         {
             facts.push(found);
         }
-        if let Some(driver) = service
-            .value
-            .get("logging")
-            .and_then(|logging| logging.entry("driver"))
-        {
+        if let Some(driver) = service.value.get("logging").and_then(|logging| logging.entry("driver")) {
             let provider = match driver.value.text() {
                 Some("awslogs") => Provider::Aws,
                 Some("gcplogs") => Provider::Gcp,
@@ -72,26 +47,13 @@ fn dependencies(service: &Node<'_>) -> Vec<String> {
         return Vec::new();
     };
     match &depends.data {
-        Data::List(items) => items
-            .iter()
-            .filter_map(Node::text)
-            .map(|name| format!("services.{name}"))
-            .collect(),
-        Data::Map(entries) => entries
-            .iter()
-            .map(|entry| format!("services.{}", entry.key))
-            .collect(),
+        Data::List(items) => items.iter().filter_map(Node::text).map(|name| format!("services.{name}")).collect(),
+        Data::Map(entries) => entries.iter().map(|entry| format!("services.{}", entry.key)).collect(),
         Data::Null | Data::Text(_) => Vec::new(),
     }
 }
 
-fn new_resource(
-    facts: &FileFacts,
-    line: u32,
-    address: &str,
-    kind: &str,
-    provider: Provider,
-) -> Resource {
+fn new_resource(facts: &FileFacts, line: u32, address: &str, kind: &str, provider: Provider) -> Resource {
     Resource {
         file: Arc::clone(&facts.file),
         line,

@@ -23,9 +23,7 @@ pub(crate) fn read(text: &str, facts: &mut FileFacts) {
         };
         if instruction.eq_ignore_ascii_case("ARG") {
             for (name, default) in words.filter_map(|word| word.split_once('=')) {
-                arguments
-                    .entry(name.to_owned())
-                    .or_insert_with(|| default.trim_matches(['"', '\'']).to_owned());
+                arguments.entry(name.to_owned()).or_insert_with(|| default.trim_matches(['"', '\'']).to_owned());
             }
         } else if instruction.eq_ignore_ascii_case("FROM") {
             let mut words = words.filter(|word| !word.starts_with("--"));
@@ -34,41 +32,26 @@ pub(crate) fn read(text: &str, facts: &mut FileFacts) {
                 continue;
             };
             let stage = match words.next() {
-                Some(word) if word.eq_ignore_ascii_case("AS") => {
-                    words.next().map(str::to_ascii_lowercase)
-                }
+                Some(word) if word.eq_ignore_ascii_case("AS") => words.next().map(str::to_ascii_lowercase),
                 _ => None,
             };
-            let address = stage
-                .clone()
-                .unwrap_or_else(|| format!("stage-{number_of_stage}"));
+            let address = stage.clone().unwrap_or_else(|| format!("stage-{number_of_stage}"));
             number_of_stage += 1;
             let image = substitute(written, &arguments);
             if !stages.contains(&image.to_ascii_lowercase()) {
                 match images::signal(&facts.file, number, address, &image, Notation::Dockerfile) {
                     Some(found) => facts.push(found),
                     None if image == "scratch" => {}
-                    None => facts.partly(
-                        Some(number),
-                        format!("the image {written} depends on a build argument"),
-                    ),
+                    None => facts.partly(Some(number), format!("the image {written} depends on a build argument")),
                 }
             }
             stages.extend(stage);
         } else if instruction.eq_ignore_ascii_case("COPY") {
-            let from = words
-                .find_map(|word| word.strip_prefix("--from="))
-                .map(|from| substitute(from, &arguments));
+            let from = words.find_map(|word| word.strip_prefix("--from=")).map(|from| substitute(from, &arguments));
             if let Some(from) = from
                 && from.contains(['/', ':'])
                 && copied.insert(from.clone())
-                && let Some(found) = images::signal(
-                    &facts.file,
-                    number,
-                    format!("copy-from {from}"),
-                    &from,
-                    Notation::Dockerfile,
-                )
+                && let Some(found) = images::signal(&facts.file, number, format!("copy-from {from}"), &from, Notation::Dockerfile)
             {
                 facts.push(found);
             }
@@ -86,23 +69,15 @@ fn substitute(written: &str, arguments: &HashMap<String, String>) -> String {
         let (name, default, length) = match after.strip_prefix('{') {
             Some(inside) => {
                 let end = inside.find('}').unwrap_or(inside.len());
-                let (name, default) = inside[..end]
-                    .split_once(":-")
-                    .unwrap_or((&inside[..end], ""));
+                let (name, default) = inside[..end].split_once(":-").unwrap_or((&inside[..end], ""));
                 (name, default, (end + 2).min(after.len()))
             }
             None => {
-                let end = after
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                    .unwrap_or(after.len());
+                let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
                 (&after[..end], "", end)
             }
         };
-        match arguments
-            .get(name)
-            .map(String::as_str)
-            .or(Some(default).filter(|default| !default.is_empty()))
-        {
+        match arguments.get(name).map(String::as_str).or(Some(default).filter(|default| !default.is_empty())) {
             Some(value) => made.push_str(value),
             None => made.push_str(&rest[at..=at + length]),
         }

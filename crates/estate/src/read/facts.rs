@@ -122,22 +122,13 @@ pub struct Nested {
 impl FileFacts {
     /// Facts of a file of a notation that say nothing yet.
     pub(crate) fn new(file: &str, notation: Notation, bytes: usize) -> Self {
-        FileFacts {
-            file: Arc::from(file),
-            notation: Some(notation),
-            bytes: bytes as u64,
-            ..FileFacts::default()
-        }
+        FileFacts { file: Arc::from(file), notation: Some(notation), bytes: bytes as u64, ..FileFacts::default() }
     }
 
     /// Notes a place that was read in part; silent beyond [`NOTES_PER_FILE_MAX`].
     pub(crate) fn partly(&mut self, line: Option<u32>, why: impl Into<String>) {
         if self.read_partly.len() < NOTES_PER_FILE_MAX {
-            self.read_partly.push(PartlyRead {
-                file: Arc::clone(&self.file),
-                line,
-                why: why.into(),
-            });
+            self.read_partly.push(PartlyRead { file: Arc::clone(&self.file), line, why: why.into() });
         }
     }
 
@@ -146,9 +137,7 @@ impl FileFacts {
         match self.resources.len() {
             n if n < RESOURCES_PER_FILE_MAX => self.resources.push(resource),
             RESOURCES_PER_FILE_MAX => {
-                let why = format!(
-                    "more than {RESOURCES_PER_FILE_MAX} declarations in one file: split the file"
-                );
+                let why = format!("more than {RESOURCES_PER_FILE_MAX} declarations in one file: split the file");
                 if self.read_partly.last().is_none_or(|last| last.why != why) {
                     self.partly(Some(resource.line), why);
                 }

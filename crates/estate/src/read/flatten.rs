@@ -19,12 +19,7 @@ pub(crate) fn plain(_: &Node<'_>) -> Option<Value> {
 }
 
 /// Adds the scalars below a node under `prefix`.
-pub(crate) fn flatten(
-    node: &Node<'_>,
-    prefix: &mut String,
-    attributes: &mut BTreeMap<String, Value>,
-    resolve: &Resolve<'_>,
-) {
+pub(crate) fn flatten(node: &Node<'_>, prefix: &mut String, attributes: &mut BTreeMap<String, Value>, resolve: &Resolve<'_>) {
     if attributes.len() >= ATTRIBUTES_MAX {
         return;
     }
@@ -39,29 +34,18 @@ pub(crate) fn flatten(
         Data::Text(value) => put(attributes, prefix, text(value)),
         Data::List(items) => flatten_list(items, prefix, attributes, resolve),
         Data::Map(entries) => {
-            let is_nested =
-                |entry: &&Entry<'_>| matches!(entry.value.data, Data::Map(_) | Data::List(_));
+            let is_nested = |entry: &&Entry<'_>| matches!(entry.value.data, Data::Map(_) | Data::List(_));
             for entry in entries.iter().filter(|entry| !is_nested(entry)) {
                 below(&entry.key, &entry.value, prefix, attributes, resolve);
             }
-            for entry in entries
-                .iter()
-                .filter(is_nested)
-                .filter(|entry| !is_label(&entry.key))
-            {
+            for entry in entries.iter().filter(is_nested).filter(|entry| !is_label(&entry.key)) {
                 below(&entry.key, &entry.value, prefix, attributes, resolve);
             }
         }
     }
 }
 
-fn below(
-    key: &str,
-    value: &Node<'_>,
-    prefix: &mut String,
-    attributes: &mut BTreeMap<String, Value>,
-    resolve: &Resolve<'_>,
-) {
+fn below(key: &str, value: &Node<'_>, prefix: &mut String, attributes: &mut BTreeMap<String, Value>, resolve: &Resolve<'_>) {
     let before = prefix.len();
     if before > 0 {
         prefix.push('.');
@@ -71,12 +55,7 @@ fn below(
     prefix.truncate(before);
 }
 
-fn flatten_list(
-    items: &[Node<'_>],
-    prefix: &mut String,
-    attributes: &mut BTreeMap<String, Value>,
-    resolve: &Resolve<'_>,
-) {
+fn flatten_list(items: &[Node<'_>], prefix: &mut String, attributes: &mut BTreeMap<String, Value>, resolve: &Resolve<'_>) {
     let mut joined = String::new();
     for item in items {
         let known = match resolve(item) {
@@ -84,10 +63,7 @@ fn flatten_list(
             None if item.text().is_some() => item.text().unwrap_or_default().to_owned(),
             _ => {
                 // Items of different shapes, or objects: the first object of each shape speaks for all.
-                items
-                    .iter()
-                    .take(ATTRIBUTES_MAX)
-                    .for_each(|item| flatten(item, prefix, attributes, resolve));
+                items.iter().take(ATTRIBUTES_MAX).for_each(|item| flatten(item, prefix, attributes, resolve));
                 return;
             }
         };

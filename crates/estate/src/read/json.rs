@@ -37,21 +37,10 @@ struct Parser<'a> {
 
 /// Parses a JSON text.
 pub(crate) fn parse(text: &str) -> Json<'_> {
-    let mut parser = Parser {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-        line: 1,
-        counted: 0,
-        open: Vec::new(),
-        builder: Builder::default(),
-    };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, line: 1, counted: 0, open: Vec::new(), builder: Builder::default() };
     let error = parser.run().err().map(|why| (parser.line_here(), why));
     let (root, cut) = parser.builder.finish();
-    Json {
-        root,
-        trouble: error.or(cut),
-    }
+    Json { root, trouble: error.or(cut) }
 }
 
 impl<'a> Parser<'a> {
@@ -59,9 +48,7 @@ impl<'a> Parser<'a> {
         let at = self.at.min(self.bytes.len());
         if at > self.counted {
             let lines = memchr_iter(b'\n', &self.bytes[self.counted..at]).count();
-            self.line = self
-                .line
-                .saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+            self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
             self.counted = at;
         }
         self.line
@@ -72,19 +59,11 @@ impl<'a> Parser<'a> {
         loop {
             self.skip_blank()?;
             let Some(&b) = self.bytes.get(self.at) else {
-                return if self.open.is_empty() {
-                    Ok(())
-                } else {
-                    Err("the JSON text ends too early")
-                };
+                return if self.open.is_empty() { Ok(()) } else { Err("the JSON text ends too early") };
             };
             expect = match (expect, b) {
-                (Expect::Value | Expect::ValueOrEnd, b'{') => {
-                    self.start(b'}', Data::Map(Vec::new()))
-                }
-                (Expect::Value | Expect::ValueOrEnd, b'[') => {
-                    self.start(b']', Data::List(Vec::new()))
-                }
+                (Expect::Value | Expect::ValueOrEnd, b'{') => self.start(b'}', Data::Map(Vec::new())),
+                (Expect::Value | Expect::ValueOrEnd, b'[') => self.start(b']', Data::List(Vec::new())),
                 (Expect::ValueOrEnd | Expect::CommaOrEnd, b']') => self.end(b']')?,
                 (Expect::KeyOrEnd | Expect::CommaOrEnd, b'}') => self.end(b'}')?,
                 (Expect::Value | Expect::ValueOrEnd, _) => {
@@ -101,39 +80,33 @@ impl<'a> Parser<'a> {
                 }
                 (Expect::CommaOrEnd, b',') => {
                     self.at += 1;
-                    if self.open.last() == Some(&b'}') {
-                        Expect::KeyOrEnd
-                    } else {
-                        Expect::ValueOrEnd
-                    }
+                    if self.open.last() == Some(&b'}') { Expect::KeyOrEnd } else { Expect::ValueOrEnd }
                 }
                 (Expect::KeyOrEnd, _) => return Err("expected a key in quotes or `}`"),
                 (Expect::Colon, _) => return Err("expected `:` after a key"),
                 (Expect::CommaOrEnd, _) => return Err("expected `,` or a closing bracket"),
             };
             if self.open.is_empty() {
-                return Ok(());
+                return self.behind();
             }
         }
+    }
+
+    /// Behind the value there is nothing but blanks.
+    fn behind(&mut self) -> Result<(), &'static str> {
+        self.skip_blank()?;
+        if self.at < self.bytes.len() {
+            return Err("there is text behind the end of the JSON value");
+        }
+        Ok(())
     }
 
     fn start(&mut self, close: u8, data: Data<'a>) -> Expect {
         let line = self.line_here();
         self.at += 1;
         self.open.push(close);
-        self.builder.start(
-            Node {
-                line,
-                tag: None,
-                data,
-            },
-            0,
-        );
-        if close == b'}' {
-            Expect::KeyOrEnd
-        } else {
-            Expect::ValueOrEnd
-        }
+        self.builder.start(Node { line, tag: None, data }, 0);
+        if close == b'}' { Expect::KeyOrEnd } else { Expect::ValueOrEnd }
     }
 
     fn end(&mut self, close: u8) -> Result<Expect, &'static str> {
@@ -151,11 +124,7 @@ impl<'a> Parser<'a> {
             Data::Text(self.string()?)
         } else {
             let start = self.at;
-            while self
-                .bytes
-                .get(self.at)
-                .is_some_and(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
-            {
+            while self.bytes.get(self.at).is_some_and(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b)) {
                 self.at += 1;
             }
             match &self.text[start..self.at] {
@@ -164,14 +133,7 @@ impl<'a> Parser<'a> {
                 word => Data::Text(Cow::Borrowed(word)),
             }
         };
-        self.builder.scalar(
-            Node {
-                line,
-                tag: None,
-                data,
-            },
-            0,
-        );
+        self.builder.scalar(Node { line, tag: None, data }, 0);
         Ok(())
     }
 
@@ -194,11 +156,7 @@ impl<'a> Parser<'a> {
         }
         self.at = at + 1;
         let raw = &self.text[start..at];
-        Ok(if escaped {
-            Cow::Owned(unescape(raw))
-        } else {
-            Cow::Borrowed(raw)
-        })
+        Ok(if escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
     }
 
     fn skip_blank(&mut self) -> Result<(), &'static str> {
@@ -206,9 +164,7 @@ impl<'a> Parser<'a> {
             let rest = &self.bytes[self.at.min(self.bytes.len())..];
             match rest {
                 [b' ' | b'\t' | b'\r' | b'\n', ..] => self.at += 1,
-                [b'/', b'/', ..] | [b'#', ..] => {
-                    self.at += memchr(b'\n', rest).unwrap_or(rest.len())
-                }
+                [b'/', b'/', ..] | [b'#', ..] => self.at += memchr(b'\n', rest).unwrap_or(rest.len()),
                 [b'/', b'*', ..] => match memmem::find(&rest[2..], b"*/") {
                     Some(n) => self.at += n + 4,
                     None => return Err("a comment is not closed"),
@@ -250,27 +206,18 @@ fn unescape(raw: &str) -> String {
 
 /// The character of the digits behind `\u`, a second half included, and how many bytes it took.
 fn unicode(digits: &str) -> (char, usize) {
-    let unit = |from: &str| {
-        from.get(..4)
-            .and_then(|hex| u32::from_str_radix(hex, 16).ok())
-    };
+    let unit = |from: &str| from.get(..4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
     let Some(first) = unit(digits) else {
         return (char::REPLACEMENT_CHARACTER, 0);
     };
     if let Some(single) = char::from_u32(first) {
         return (single, 4);
     }
-    let second = digits
-        .get(4..)
-        .and_then(|rest| rest.strip_prefix("\\u"))
-        .and_then(unit);
+    let second = digits.get(4..).and_then(|rest| rest.strip_prefix("\\u")).and_then(unit);
     match second {
         Some(low) if (0xd800..0xdc00).contains(&first) && (0xdc00..0xe000).contains(&low) => {
             let code = 0x10000 + ((first - 0xd800) << 10) + (low - 0xdc00);
-            (
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
-                10,
-            )
+            (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 10)
         }
         _ => (char::REPLACEMENT_CHARACTER, 4),
     }
@@ -292,13 +239,7 @@ mod tests {
     #[test]
     fn an_error_keeps_what_came_before() {
         let json = parse("{\"a\": {\"b\": 1}, \"c\": {\"d\": ]");
-        assert_eq!(
-            json.root
-                .as_ref()
-                .and_then(|r| r.at(&["a", "b"]))
-                .and_then(Node::text),
-            Some("1")
-        );
+        assert_eq!(json.root.as_ref().and_then(|r| r.at(&["a", "b"])).and_then(Node::text), Some("1"));
         assert!(json.trouble.is_some());
     }
 
@@ -307,11 +248,7 @@ mod tests {
         let deep = "[".repeat(200_000);
         let json = parse(&deep);
         assert!(json.trouble.is_some());
-        let closed = format!(
-            "{{\"a\": {}{}, \"b\": 1}}",
-            "[".repeat(5000),
-            "]".repeat(5000)
-        );
+        let closed = format!("{{\"a\": {}{}, \"b\": 1}}", "[".repeat(5000), "]".repeat(5000));
         let json = parse(&closed);
         assert_eq!(json.root.as_ref().and_then(|r| r.text_at("b")), Some("1"));
         assert!(json.trouble.is_some());

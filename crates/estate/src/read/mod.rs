@@ -32,11 +32,10 @@ mod yaml;
 use std::sync::Arc;
 
 pub use assemble::{Options, assemble};
-pub use facts::FileFacts;
+pub use facts::{FILE_BYTES_MAX, FileFacts};
 pub use recognise::{candidate, recognise};
 
 use crate::resource::Notation;
-use facts::FILE_BYTES_MAX;
 use recognise::Form;
 
 /// Reads one file. `path` is relative to what is audited, with `/` between folders.
@@ -51,10 +50,7 @@ pub fn read_file_within(path: &str, bytes: &[u8], bytes_max: usize) -> FileFacts
     let kept = text::whole_lines(bytes, bytes_max);
     let decoded = text::decode(kept);
     let Some(form) = recognise::form(path, &decoded.text) else {
-        return FileFacts {
-            file: Arc::from(path),
-            ..FileFacts::default()
-        };
+        return FileFacts { file: Arc::from(path), ..FileFacts::default() };
     };
     let mut facts = FileFacts::new(path, form.notation(), bytes.len());
     if let Some((line, why)) = decoded.note
@@ -65,10 +61,7 @@ pub fn read_file_within(path: &str, bytes: &[u8], bytes_max: usize) -> FileFacts
     read_form(form, &decoded.text, &mut facts);
     if kept.len() < bytes.len() {
         let line = text::line_of(kept, kept.len());
-        facts.partly(
-            Some(line),
-            format!("only the first {bytes_max} bytes of a file are read: split the file"),
-        );
+        facts.partly(Some(line), format!("only the first {bytes_max} bytes of a file are read: split the file"));
     }
     facts.resources.shrink_to_fit();
     facts
@@ -85,12 +78,7 @@ fn read_form(form: Form, text: &str, facts: &mut FileFacts) {
         Form::Dockerfile => dockerfile::read(text, facts),
         Form::Source(language) => source::read(text, language, facts),
         Form::Yaml(notation) => read_yaml(notation, text, facts),
-        Form::HclJson
-        | Form::AssignmentsJson
-        | Form::Installed
-        | Form::Plan
-        | Form::State
-        | Form::Json(_) => {
+        Form::HclJson | Form::AssignmentsJson | Form::Installed | Form::Plan | Form::State | Form::Json(_) => {
             read_json(form, text, facts);
         }
     }
@@ -114,18 +102,23 @@ fn read_json(form: Form, text: &str, facts: &mut FileFacts) {
             _ => {}
         }
     }
-    match (form, read.trouble) {
-        (Form::Json(Notation::Arm), Some((line, _))) => arm::scan_lines(text, line, facts),
-        (Form::Json(Notation::CloudFormation), Some(_)) => {
-            cloudformation::scan_lines(text, 0, facts)
+    let is_whole = read.trouble.is_none() && is_template(form, read.root.as_ref());
+    if !is_whole {
+        match form {
+            Form::Json(Notation::Arm) => arm::scan_lines(text, facts),
+            Form::Json(Notation::CloudFormation) if read.trouble.is_some() => {
+                cloudformation::scan_lines(text, 0, facts);
+            }
+            _ => {}
         }
-        // Words suggested a template, and it is none.
-        (Form::Json(_), None)
-            if facts.resources.is_empty() && !is_template(form, read.root.as_ref()) =>
-        {
-            facts.notation = None;
+        if read.trouble.is_none() && matches!(form, Form::Json(_)) {
+            if facts.resources.is_empty() {
+                // Words suggested a template, and it is none.
+                facts.notation = None;
+            } else {
+                facts.partly(None, "the template has no list of resources: they were searched line by line");
+            }
         }
-        _ => {}
     }
 }
 
@@ -134,7 +127,8 @@ fn is_template(form: Form, root: Option<&tree::Node<'_>>) -> bool {
     match form {
         Form::Json(Notation::Arm) => root.get_any_case("resources").is_some(),
         Form::Json(Notation::CloudFormation) => root.get("Resources").is_some(),
-        _ => kubernetes::is_object(root),
+        Form::Json(_) => kubernetes::is_object(root),
+        _ => true,
     }
 }
 
@@ -142,8 +136,7 @@ fn read_yaml(notation: Notation, text: &str, facts: &mut FileFacts) {
     for document in yaml::documents(text) {
         if let Some((line, why)) = &document.trouble {
             let why = if document.text.contains("{{") {
-                "a template with {{ }}: render it (helm template) and audit what comes out"
-                    .to_owned()
+                "a template with {{ }}: render it (helm template) and audit what comes out".to_owned()
             } else {
                 why.clone()
             };
@@ -160,9 +153,7 @@ fn read_yaml(notation: Notation, text: &str, facts: &mut FileFacts) {
         }
         if document.broken {
             match notation {
-                Notation::CloudFormation => {
-                    cloudformation::scan_lines(document.text, document.lines_before, facts)
-                }
+                Notation::CloudFormation => cloudformation::scan_lines(document.text, document.lines_before, facts),
                 Notation::Kubernetes if facts.resources.len() == before => {
                     kubernetes::scan_lines(document.text, document.lines_before, facts);
                 }

@@ -8,9 +8,7 @@ use crate::resource::Provider;
 pub(crate) fn terraform(kind: &str) -> Provider {
     match kind.split('_').next().unwrap_or(kind) {
         "aws" | "awscc" => Provider::Aws,
-        "azurerm" | "azuread" | "azapi" | "azurestack" | "azuredevops" | "azurecaf" | "msgraph" => {
-            Provider::Azure
-        }
+        "azurerm" | "azuread" | "azapi" | "azurestack" | "azuredevops" | "azurecaf" | "msgraph" => Provider::Azure,
         "google" | "google-beta" | "googleworkspace" | "gsuite" | "firebase" => Provider::Gcp,
         "kubernetes" | "helm" | "kubectl" | "kustomization" | "k8s" => Provider::Kubernetes,
         _ => Provider::Other,
@@ -20,9 +18,7 @@ pub(crate) fn terraform(kind: &str) -> Provider {
 /// The provider of a CloudFormation type.
 pub(crate) fn cloudformation(kind: &str) -> Provider {
     match kind.split("::").next().unwrap_or(kind) {
-        "AWS" | "Custom" | "Alexa" | "AMZN" | "AWSUtility" | "AWSSamples" | "AwsCommunity" => {
-            Provider::Aws
-        }
+        "AWS" | "Custom" | "Alexa" | "AMZN" | "AWSUtility" | "AWSSamples" | "AwsCommunity" => Provider::Aws,
         _ => Provider::Other,
     }
 }
@@ -30,13 +26,10 @@ pub(crate) fn cloudformation(kind: &str) -> Provider {
 /// The provider of a Pulumi token, by its package.
 pub(crate) fn pulumi(kind: &str) -> Provider {
     match kind.split(':').next().unwrap_or(kind) {
-        "aws" | "aws-native" | "awsx" | "eks" | "aws-apigateway" | "aws-iam"
-        | "aws-static-website" => Provider::Aws,
+        "aws" | "aws-native" | "awsx" | "eks" | "aws-apigateway" | "aws-iam" | "aws-static-website" => Provider::Aws,
         "azure" | "azure-native" | "azuread" | "azuredevops" | "azure-justrun" => Provider::Azure,
         "gcp" | "google-native" | "gcp-global-cloudrun" | "googleworkspace" => Provider::Gcp,
-        "kubernetes" | "kubernetes-cert-manager" | "kubernetes-ingress-nginx" | "docker" => {
-            Provider::Kubernetes
-        }
+        "kubernetes" | "kubernetes-cert-manager" | "kubernetes-ingress-nginx" | "docker" => Provider::Kubernetes,
         _ => Provider::Other,
     }
 }
@@ -83,12 +76,7 @@ const GCP_DOMAINS: [&str; 9] = [
 
 /// The cloud whose DNS name this is or ends in, if any.
 pub(crate) fn domain(name: &str) -> Option<Provider> {
-    let under = |domains: &[&str]| {
-        domains.iter().any(|d| {
-            name.strip_suffix(d)
-                .is_some_and(|head| head.is_empty() || head.ends_with('.'))
-        })
-    };
+    let under = |domains: &[&str]| domains.iter().any(|d| name.strip_suffix(d).is_some_and(|head| head.is_empty() || head.ends_with('.')));
     if under(&AWS_DOMAINS) {
         Some(Provider::Aws)
     } else if under(&AZURE_DOMAINS) {
@@ -112,9 +100,6 @@ mod tests {
         assert_eq!(api_group("storage.cnrm.cloud.google.com"), Provider::Gcp);
         assert_eq!(api_group("notaws.com"), Provider::Kubernetes);
         assert_eq!(api_group("apps"), Provider::Kubernetes);
-        assert_eq!(
-            pulumi("azure-native:storage:StorageAccount"),
-            Provider::Azure
-        );
+        assert_eq!(pulumi("azure-native:storage:StorageAccount"), Provider::Azure);
     }
 }

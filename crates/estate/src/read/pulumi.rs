@@ -19,17 +19,12 @@ pub(crate) fn read(root: &Node<'_>, facts: &mut FileFacts) {
     let known = constants(root);
     let resolve = |node: &Node<'_>| match &node.data {
         Data::Text(value) if value.contains("${") => Some(substitute(value, &known)),
-        Data::Map(entries) if matches!(entries.as_slice(), [only] if only.key.starts_with("fn::")) => {
-            Some(unknown(&entries[0].key))
-        }
+        Data::Map(entries) if matches!(entries.as_slice(), [only] if only.key.starts_with("fn::")) => Some(unknown(&entries[0].key)),
         _ => None,
     };
     for entry in resources {
         let Some(kind) = entry.value.text_at("type") else {
-            facts.partly(
-                Some(entry.line),
-                format!("the resource {} has no type", entry.key),
-            );
+            facts.partly(Some(entry.line), format!("the resource {} has no type", entry.key));
             continue;
         };
         let kind = short(kind);
@@ -63,11 +58,7 @@ fn short(token: &str) -> String {
         // In Kubernetes tokens, `apps/v1` is the API version.
         [package, module, name] if *package != "kubernetes" => {
             let module = module.split('/').next().unwrap_or(module);
-            if module == "index" {
-                format!("{package}:{name}")
-            } else {
-                format!("{package}:{module}:{name}")
-            }
+            if module == "index" { format!("{package}:{name}") } else { format!("{package}:{module}:{name}") }
         }
         _ => token.to_owned(),
     }
@@ -116,17 +107,12 @@ fn mentions(node: &Node<'_>, symbols: &HashSet<&str>, found: &mut Vec<String>) {
         Data::Text(value) => {
             for piece in value.split("${").skip(1) {
                 let name = piece.split(['}', '.', '[']).next().unwrap_or_default();
-                if symbols.contains(name)
-                    && found.len() < REFERENCES_MAX
-                    && !found.iter().any(|known| known == name)
-                {
+                if symbols.contains(name) && found.len() < REFERENCES_MAX && !found.iter().any(|known| known == name) {
                     found.push(name.to_owned());
                 }
             }
         }
         Data::List(items) => items.iter().for_each(|item| mentions(item, symbols, found)),
-        Data::Map(entries) => entries
-            .iter()
-            .for_each(|entry| mentions(&entry.value, symbols, found)),
+        Data::Map(entries) => entries.iter().for_each(|entry| mentions(&entry.value, symbols, found)),
     }
 }

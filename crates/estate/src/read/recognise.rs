@@ -42,11 +42,7 @@ impl Form {
     /// The notation that the form belongs to.
     pub(crate) fn notation(self) -> Notation {
         match self {
-            Form::Hcl
-            | Form::HclJson
-            | Form::Assignments
-            | Form::AssignmentsJson
-            | Form::Installed => Notation::Terraform,
+            Form::Hcl | Form::HclJson | Form::Assignments | Form::AssignmentsJson | Form::Installed => Notation::Terraform,
             Form::Plan => Notation::TerraformPlan,
             Form::State => Notation::TerraformState,
             Form::Json(notation) | Form::Yaml(notation) => notation,
@@ -152,12 +148,8 @@ fn is_dockerfile(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     ["dockerfile", "containerfile"].into_iter().any(|word| {
         lower == word
-            || lower
-                .strip_prefix(word)
-                .is_some_and(|rest| rest.starts_with('.'))
-            || lower
-                .strip_suffix(word)
-                .is_some_and(|rest| rest.ends_with('.'))
+            || lower.strip_prefix(word).is_some_and(|rest| rest.starts_with('.'))
+            || lower.strip_suffix(word).is_some_and(|rest| rest.ends_with('.'))
     }) && !lower.ends_with(".dockerignore")
 }
 
@@ -195,14 +187,10 @@ fn json(text: &str) -> Option<Form> {
         return Some(Form::State);
     }
     let head = super::attributes::cut(text, 4096).to_ascii_lowercase();
-    if head.contains("deploymenttemplate.json")
-        || (has(&CONTENT_VERSION, text) && !head.contains("parameters.json"))
-    {
+    if head.contains("deploymenttemplate.json") || (has(&CONTENT_VERSION, text) && !head.contains("parameters.json")) {
         return Some(Form::Json(Notation::Arm));
     }
-    if has(&CFN_VERSION, text)
-        || (has(&RESOURCES, text) && has(&TYPE_KEY, text) && text.contains("::"))
-    {
+    if has(&CFN_VERSION, text) || (has(&RESOURCES, text) && has(&TYPE_KEY, text) && text.contains("::")) {
         return Some(Form::Json(Notation::CloudFormation));
     }
     if has(&API_VERSION, text) && has(&KIND, text) {
@@ -216,17 +204,13 @@ fn yaml(path: &str, text: &str) -> Option<Form> {
     if name.contains("compose") {
         return Some(Form::Yaml(Notation::Compose));
     }
-    if matches!(
-        name.as_str(),
-        "pulumi.yaml" | "pulumi.yml" | "main.yaml" | "main.yml"
-    ) && has(&PULUMI_RESOURCES, text)
+    if matches!(name.as_str(), "pulumi.yaml" | "pulumi.yml" | "main.yaml" | "main.yml")
+        && has(&PULUMI_RESOURCES, text)
         && lines(text).any(|(_, line)| is_pulumi_type(line))
     {
         return Some(Form::Yaml(Notation::Pulumi));
     }
-    if has(&CFN_VERSION, text)
-        || (has(&RESOURCES, text) && has(&AWS_TYPE, text) && at_margin(text, "Resources"))
-    {
+    if has(&CFN_VERSION, text) || (has(&RESOURCES, text) && has(&AWS_TYPE, text) && at_margin(text, "Resources")) {
         return Some(Form::Yaml(Notation::CloudFormation));
     }
     if has(&API_VERSION, text) && has(&KIND, text) && is_manifest(text) {
@@ -236,19 +220,14 @@ fn yaml(path: &str, text: &str) -> Option<Form> {
 }
 
 fn at_margin(text: &str, key: &str) -> bool {
-    lines(text).any(|(_, line)| {
-        line.trim_start_matches(['"', '\'', '\u{feff}'])
-            .starts_with(key)
-    })
+    lines(text).any(|(_, line)| line.trim_start_matches(['"', '\'', '\u{feff}']).starts_with(key))
 }
 
 /// Both keys begin a line; flow style counts too.
 fn is_manifest(text: &str) -> bool {
     let (mut version, mut kind) = (false, false);
     for (_, line) in lines(text) {
-        let line = line
-            .trim_start_matches('\u{feff}')
-            .trim_start_matches(['-', ' ', '{', '"', '\'']);
+        let line = line.trim_start_matches('\u{feff}').trim_start_matches(['-', ' ', '{', '"', '\'']);
         version |= line.starts_with("apiVersion");
         kind |= line.starts_with("kind") || line.contains("\"kind\"") || line.contains(" kind:");
         if version && kind {
@@ -277,43 +256,19 @@ mod tests {
             ("a/main.tf", "", Some(Notation::Terraform)),
             ("x.tf.json", "{}", Some(Notation::Terraform)),
             ("terraform.tfstate", "{}", Some(Notation::TerraformState)),
-            (
-                "plan.json",
-                r#"{"format_version":"1.2","planned_values":{}}"#,
-                Some(Notation::TerraformPlan),
-            ),
-            (
-                "t.yaml",
-                "AWSTemplateFormatVersion: '2010-09-09'",
-                Some(Notation::CloudFormation),
-            ),
-            (
-                "t.yml",
-                "Resources:\n  A:\n    Type: AWS::S3::Bucket\n",
-                Some(Notation::CloudFormation),
-            ),
-            (
-                "cdk.out/a.template.json",
-                r#"{"Resources":{"A":{"Type":"AWS::S3::Bucket"}}}"#,
-                Some(Notation::CloudFormation),
-            ),
+            ("plan.json", r#"{"format_version":"1.2","planned_values":{}}"#, Some(Notation::TerraformPlan)),
+            ("t.yaml", "AWSTemplateFormatVersion: '2010-09-09'", Some(Notation::CloudFormation)),
+            ("t.yml", "Resources:\n  A:\n    Type: AWS::S3::Bucket\n", Some(Notation::CloudFormation)),
+            ("cdk.out/a.template.json", r#"{"Resources":{"A":{"Type":"AWS::S3::Bucket"}}}"#, Some(Notation::CloudFormation)),
             (
                 "d.json",
                 r#"{"$schema":"https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"}"#,
                 Some(Notation::Arm),
             ),
-            (
-                "m.yaml",
-                "apiVersion: v1\nkind: Service\n",
-                Some(Notation::Kubernetes),
-            ),
+            ("m.yaml", "apiVersion: v1\nkind: Service\n", Some(Notation::Kubernetes)),
             ("Chart.yaml", "apiVersion: v2\nname: x\n", None),
             ("docker-compose.prod.yml", "", Some(Notation::Compose)),
-            (
-                "Pulumi.yaml",
-                "resources:\n  b:\n    type: aws:s3:Bucket\n",
-                Some(Notation::Pulumi),
-            ),
+            ("Pulumi.yaml", "resources:\n  b:\n    type: aws:s3:Bucket\n", Some(Notation::Pulumi)),
             ("Dockerfile", "", Some(Notation::Dockerfile)),
             ("api.Dockerfile", "", Some(Notation::Dockerfile)),
             ("Dockerfile.dev", "", Some(Notation::Dockerfile)),

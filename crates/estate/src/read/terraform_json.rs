@@ -18,13 +18,7 @@ pub(crate) fn read_plan(root: &Node<'_>, facts: &mut FileFacts) {
         collect_references(module, "", &mut references);
     }
     let mut merged = Merged::default();
-    for values in [
-        root.at(&["planned_values"]),
-        root.at(&["prior_state", "values"]),
-    ]
-    .into_iter()
-    .flatten()
-    {
+    for values in [root.at(&["planned_values"]), root.at(&["prior_state", "values"])].into_iter().flatten() {
         let only_data = merged.seen_planned;
         merged.seen_planned = true;
         if let Some(module) = values.get("root_module") {
@@ -32,38 +26,22 @@ pub(crate) fn read_plan(root: &Node<'_>, facts: &mut FileFacts) {
         }
     }
     if merged.resources.is_empty() {
-        let changes = root
-            .get("resource_changes")
-            .map(Node::list)
-            .unwrap_or_default();
+        let changes = root.get("resource_changes").map(Node::list).unwrap_or_default();
         for change in changes {
             let values = change.at(&["change", "after"]);
             merged.add(change, values, &references, facts);
         }
     }
-    merged
-        .resources
-        .into_iter()
-        .for_each(|resource| facts.push(resource));
+    merged.resources.into_iter().for_each(|resource| facts.push(resource));
 }
 
-fn planned_module(
-    module: &Node<'_>,
-    only_data: bool,
-    references: &HashMap<String, Vec<String>>,
-    merged: &mut Merged,
-    facts: &FileFacts,
-) {
+fn planned_module(module: &Node<'_>, only_data: bool, references: &HashMap<String, Vec<String>>, merged: &mut Merged, facts: &FileFacts) {
     for item in module.get("resources").map(Node::list).unwrap_or_default() {
         if !only_data || item.text_at("mode") == Some("data") {
             merged.add(item, item.get("values"), references, facts);
         }
     }
-    for child in module
-        .get("child_modules")
-        .map(Node::list)
-        .unwrap_or_default()
-    {
+    for child in module.get("child_modules").map(Node::list).unwrap_or_default() {
         planned_module(child, only_data, references, merged, facts);
     }
 }
@@ -77,13 +55,7 @@ struct Merged {
 }
 
 impl Merged {
-    fn add(
-        &mut self,
-        item: &Node<'_>,
-        values: Option<&Node<'_>>,
-        references: &HashMap<String, Vec<String>>,
-        facts: &FileFacts,
-    ) {
+    fn add(&mut self, item: &Node<'_>, values: Option<&Node<'_>>, references: &HashMap<String, Vec<String>>, facts: &FileFacts) {
         let (Some(address), Some(kind)) = (item.text_at("address"), item.text_at("type")) else {
             return;
         };
@@ -96,8 +68,7 @@ impl Merged {
         if let Some(values) = values {
             flatten(values, &mut String::new(), &mut attributes, &plain);
         }
-        self.by_address
-            .insert(address.to_owned(), self.resources.len());
+        self.by_address.insert(address.to_owned(), self.resources.len());
         self.resources.push(Resource {
             file: Arc::clone(&facts.file),
             line: item.line,
@@ -107,10 +78,7 @@ impl Merged {
             notation: Notation::TerraformPlan,
             data: item.text_at("mode") == Some("data"),
             attributes,
-            references: references
-                .get(&without_all_indexes(address))
-                .cloned()
-                .unwrap_or_default(),
+            references: references.get(&without_all_indexes(address)).cloned().unwrap_or_default(),
             count: 1,
             confidence: CONFIDENCE_PARSED,
         });
@@ -152,19 +120,11 @@ fn collect_references(module: &Node<'_>, prefix: &str, all: &mut HashMap<String,
             expression_references(expressions, prefix, &mut found);
         }
         if let Some(depends) = item.get("depends_on") {
-            depends
-                .list()
-                .iter()
-                .filter_map(Node::text)
-                .for_each(|to| note(to, prefix, &mut found));
+            depends.list().iter().filter_map(Node::text).for_each(|to| note(to, prefix, &mut found));
         }
         all.insert(format!("{prefix}{address}"), found);
     }
-    for call in module
-        .get("module_calls")
-        .map(Node::map)
-        .unwrap_or_default()
-    {
+    for call in module.get("module_calls").map(Node::map).unwrap_or_default() {
         if let Some(inner) = call.value.get("module") {
             collect_references(inner, &format!("{prefix}module.{}.", call.key), all);
         }
@@ -173,25 +133,16 @@ fn collect_references(module: &Node<'_>, prefix: &str, all: &mut HashMap<String,
 
 fn expression_references(node: &Node<'_>, prefix: &str, found: &mut Vec<String>) {
     if let Some(references) = node.get("references") {
-        references
-            .list()
-            .iter()
-            .filter_map(Node::text)
-            .for_each(|to| note(to, prefix, found));
+        references.list().iter().filter_map(Node::text).for_each(|to| note(to, prefix, found));
     }
-    node.map()
-        .iter()
-        .for_each(|entry| expression_references(&entry.value, prefix, found));
-    node.list()
-        .iter()
-        .for_each(|item| expression_references(item, prefix, found));
+    node.map().iter().for_each(|entry| expression_references(&entry.value, prefix, found));
+    node.list().iter().for_each(|item| expression_references(item, prefix, found));
 }
 
 /// Notes the resource that a reference like `aws_vpc.main.id` names.
 fn note(reference: &str, prefix: &str, found: &mut Vec<String>) {
     let parts = match reference.split('.').next() {
-        Some("var" | "local" | "each" | "count" | "path" | "terraform" | "module" | "self")
-        | None => return,
+        Some("var" | "local" | "each" | "count" | "path" | "terraform" | "module" | "self") | None => return,
         Some("data") => 3,
         Some(_) => 2,
     };
@@ -207,17 +158,11 @@ fn note(reference: &str, prefix: &str, found: &mut Vec<String>) {
 pub(crate) fn read_state(root: &Node<'_>, facts: &mut FileFacts) {
     for item in root.get("resources").map(Node::list).unwrap_or_default() {
         let (Some(kind), Some(name)) = (item.text_at("type"), item.text_at("name")) else {
-            facts.partly(
-                Some(item.line),
-                "a resource of the state has no type or name",
-            );
+            facts.partly(Some(item.line), "a resource of the state has no type or name");
             continue;
         };
         let data = item.text_at("mode") == Some("data");
-        let module = item
-            .text_at("module")
-            .map(|module| format!("{module}."))
-            .unwrap_or_default();
+        let module = item.text_at("module").map(|module| format!("{module}.")).unwrap_or_default();
         let address = format!("{module}{}{kind}.{name}", if data { "data." } else { "" });
         let instances = item.get("instances").map(Node::list).unwrap_or_default();
         let mut attributes = BTreeMap::new();
@@ -226,16 +171,8 @@ pub(crate) fn read_state(root: &Node<'_>, facts: &mut FileFacts) {
             if let Some(values) = first.get("attributes") {
                 flatten(values, &mut String::new(), &mut attributes, &plain);
             }
-            let depends = first
-                .get("dependencies")
-                .map(Node::list)
-                .unwrap_or_default();
-            references = depends
-                .iter()
-                .filter_map(Node::text)
-                .take(REFERENCES_MAX)
-                .map(str::to_owned)
-                .collect();
+            let depends = first.get("dependencies").map(Node::list).unwrap_or_default();
+            references = depends.iter().filter_map(Node::text).take(REFERENCES_MAX).map(str::to_owned).collect();
         }
         facts.push(Resource {
             file: Arc::clone(&facts.file),
@@ -259,10 +196,7 @@ pub(crate) fn read_installed(root: &Node<'_>, facts: &mut FileFacts) {
         if let (Some(key), Some(dir)) = (item.text_at("Key"), item.text_at("Dir"))
             && !key.is_empty()
         {
-            facts.module_mut().installed.push(InstalledModule {
-                key: key.into(),
-                dir: dir.into(),
-            });
+            facts.module_mut().installed.push(InstalledModule { key: key.into(), dir: dir.into() });
         }
     }
 }

@@ -26,31 +26,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Decoded<'_> {
 
 fn utf8(bytes: &[u8]) -> Decoded<'_> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => Decoded {
-            text: Cow::Borrowed(text),
-            note: None,
-        },
+        Ok(text) => Decoded { text: Cow::Borrowed(text), note: None },
         Err(error) => {
             let line = line_of(bytes, error.valid_up_to());
-            let why =
-                "not valid UTF-8: the wrong bytes were replaced; save the file as UTF-8".to_owned();
-            Decoded {
-                text: Cow::Owned(String::from_utf8_lossy(bytes).into_owned()),
-                note: Some((line, why)),
-            }
+            let why = "not valid UTF-8: the wrong bytes were replaced; save the file as UTF-8".to_owned();
+            Decoded { text: Cow::Owned(String::from_utf8_lossy(bytes).into_owned()), note: Some((line, why)) }
         }
     }
 }
 
 fn wide(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Decoded<'_> {
     let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-    let text: String = char::decode_utf16(units)
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect();
-    Decoded {
-        text: Cow::Owned(text),
-        note: None,
-    }
+    let text: String = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    Decoded { text: Cow::Owned(text), note: None }
 }
 
 /// 1-based line of an offset.
@@ -77,11 +65,7 @@ pub(crate) struct Lines<'a> {
 
 /// Iterates over the lines of a text.
 pub(crate) fn lines(text: &str) -> Lines<'_> {
-    Lines {
-        text,
-        at: 0,
-        number: 0,
-    }
+    Lines { text, at: 0, number: 0 }
 }
 
 impl<'a> Iterator for Lines<'a> {
@@ -116,10 +100,7 @@ mod tests {
 
     #[test]
     fn lines_are_numbered_from_one() {
-        assert_eq!(
-            lines("a\r\n\nb").collect::<Vec<_>>(),
-            [(1, "a"), (2, ""), (3, "b")]
-        );
+        assert_eq!(lines("a\r\n\nb").collect::<Vec<_>>(), [(1, "a"), (2, ""), (3, "b")]);
         assert_eq!(whole_lines(b"ab\ncd", 4), b"ab\n");
     }
 }

@@ -69,10 +69,7 @@ impl<'a> Node<'a> {
 
     /// The value under a key, compared without case.
     pub(crate) fn get_any_case(&self, key: &str) -> Option<&Node<'a>> {
-        self.map()
-            .iter()
-            .find(|entry| entry.key.eq_ignore_ascii_case(key))
-            .map(|entry| &entry.value)
+        self.map().iter().find(|entry| entry.key.eq_ignore_ascii_case(key)).map(|entry| &entry.value)
     }
 
     /// The scalar, if it is one and has no tag.
@@ -140,11 +137,7 @@ pub(crate) struct Builder<'a> {
 impl<'a> Builder<'a> {
     /// Whether a mapping is open and waits for a key.
     pub(crate) fn wants_key(&self) -> bool {
-        self.skipping == 0
-            && self
-                .stack
-                .last()
-                .is_some_and(|f| matches!(f.node.data, Data::Map(_)) && f.key.is_none())
+        self.skipping == 0 && self.stack.last().is_some_and(|f| matches!(f.node.data, Data::Map(_)) && f.key.is_none())
     }
 
     /// Adds a scalar. `anchor` 0 is none.
@@ -153,14 +146,7 @@ impl<'a> Builder<'a> {
             return;
         }
         if anchor != 0 {
-            self.anchors.insert(
-                anchor,
-                Anchored {
-                    node: node.clone(),
-                    depth: 0,
-                    nodes: 1,
-                },
-            );
+            self.anchors.insert(anchor, Anchored { node: node.clone(), depth: 0, nodes: 1 });
         }
         self.add(node, 0);
     }
@@ -185,13 +171,7 @@ impl<'a> Builder<'a> {
             self.skipping = 1;
             return;
         }
-        self.stack.push(Frame {
-            node,
-            key: None,
-            anchor,
-            depth_below: 0,
-            nodes_before: self.nodes,
-        });
+        self.stack.push(Frame { node, key: None, anchor, depth_below: 0, nodes_before: self.nodes });
     }
 
     /// Closes the innermost sequence or mapping.
@@ -199,13 +179,7 @@ impl<'a> Builder<'a> {
         if self.skipping > 0 {
             self.skipping -= 1;
             if self.skipping == 0 {
-                self.add(
-                    Node {
-                        line: self.skip_line,
-                        ..Node::default()
-                    },
-                    0,
-                );
+                self.add(Node { line: self.skip_line, ..Node::default() }, 0);
             }
             return;
         }
@@ -215,14 +189,7 @@ impl<'a> Builder<'a> {
         if let Some((key, line)) = frame.key.take()
             && let Data::Map(entries) = &mut frame.node.data
         {
-            entries.push(Entry {
-                key,
-                line,
-                value: Node {
-                    line,
-                    ..Node::default()
-                },
-            });
+            entries.push(Entry { key, line, value: Node { line, ..Node::default() } });
         }
         if let Data::Map(entries) = &mut frame.node.data {
             merge(entries);
@@ -232,19 +199,9 @@ impl<'a> Builder<'a> {
             let nodes = self.nodes - frame.nodes_before + 1;
             if self.alias_nodes + nodes <= ALIAS_NODES_MAX {
                 self.alias_nodes += nodes;
-                self.anchors.insert(
-                    frame.anchor,
-                    Anchored {
-                        node: frame.node.clone(),
-                        depth,
-                        nodes,
-                    },
-                );
+                self.anchors.insert(frame.anchor, Anchored { node: frame.node.clone(), depth, nodes });
             } else {
-                self.cut.get_or_insert((
-                    frame.node.line,
-                    "too many anchors: some aliases were left out",
-                ));
+                self.cut.get_or_insert((frame.node.line, "too many anchors: some aliases were left out"));
             }
         }
         self.add(frame.node, depth);
@@ -265,23 +222,10 @@ impl<'a> Builder<'a> {
                 self.add(node, depth);
             }
             Some(_) => {
-                self.cut
-                    .get_or_insert((line, "aliases expand to too much: they were left out"));
-                self.add(
-                    Node {
-                        line,
-                        ..Node::default()
-                    },
-                    0,
-                );
+                self.cut.get_or_insert((line, "aliases expand to too much: they were left out"));
+                self.add(Node { line, ..Node::default() }, 0);
             }
-            None => self.add(
-                Node {
-                    line,
-                    ..Node::default()
-                },
-                0,
-            ),
+            None => self.add(Node { line, ..Node::default() }, 0),
         }
     }
 
@@ -299,11 +243,7 @@ impl<'a> Builder<'a> {
                 }
             }
             Data::Map(entries) => match frame.key.take() {
-                Some((key, line)) => entries.push(Entry {
-                    key,
-                    line,
-                    value: node,
-                }),
+                Some((key, line)) => entries.push(Entry { key, line, value: node }),
                 None => {
                     let line = node.line;
                     let key = match node.data {

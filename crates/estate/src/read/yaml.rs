@@ -25,13 +25,7 @@ pub(crate) struct Document<'a> {
 
 /// Iterates over the documents of a text; empty ones are left out.
 pub(crate) fn documents(text: &str) -> impl Iterator<Item = Document<'_>> {
-    Pieces {
-        text,
-        at: 0,
-        line: 0,
-    }
-    .filter(|(piece, _)| has_content(piece))
-    .map(|(piece, before)| parse(piece, before))
+    Pieces { text, at: 0, line: 0 }.filter(|(piece, _)| has_content(piece)).map(|(piece, before)| parse(piece, before))
 }
 
 /// Pieces of a text that begin with a `---` line, each with the number of lines before it.
@@ -68,11 +62,7 @@ fn is_marker(rest: &[u8]) -> bool {
 fn has_content(piece: &str) -> bool {
     piece.lines().any(|line| {
         let line = line.trim();
-        !line.is_empty()
-            && !line.starts_with('#')
-            && !line.starts_with('%')
-            && line != "---"
-            && line != "..."
+        !line.is_empty() && !line.starts_with('#') && !line.starts_with('%') && line != "---" && line != "..."
     })
 }
 
@@ -82,15 +72,11 @@ fn parse(text: &str, lines_before: u32) -> Document<'_> {
     for event in Parser::new_from_str(text) {
         match event {
             Ok((event, span)) => {
-                let line = u32::try_from(span.start.line())
-                    .unwrap_or(u32::MAX)
-                    .saturating_add(lines_before);
+                let line = u32::try_from(span.start.line()).unwrap_or(u32::MAX).saturating_add(lines_before);
                 feed(&mut builder, event, line);
             }
             Err(scan) => {
-                let line = u32::try_from(scan.marker().line())
-                    .unwrap_or(u32::MAX)
-                    .saturating_add(lines_before);
+                let line = u32::try_from(scan.marker().line()).unwrap_or(u32::MAX).saturating_add(lines_before);
                 error = Some((line, format!("not valid YAML: {}", scan.info())));
                 break;
             }
@@ -99,23 +85,14 @@ fn parse(text: &str, lines_before: u32) -> Document<'_> {
     let (root, cut) = builder.finish();
     let broken = error.is_some();
     let trouble = error.or(cut.map(|(line, why)| (line, why.to_owned())));
-    Document {
-        text,
-        lines_before,
-        root,
-        trouble,
-        broken,
-    }
+    Document { text, lines_before, root, trouble, broken }
 }
 
 fn feed<'a>(builder: &mut Builder<'a>, event: Event<'a>, line: u32) {
     match event {
         Event::Scalar(text, style, anchor, tag) => {
             let tag = local_tag(tag);
-            let data = if style == ScalarStyle::Plain
-                && matches!(&*text, "" | "~" | "null")
-                && tag.is_none()
-            {
+            let data = if style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null") && tag.is_none() {
                 Data::Null
             } else {
                 Data::Text(text)
@@ -128,39 +105,20 @@ fn feed<'a>(builder: &mut Builder<'a>, event: Event<'a>, line: u32) {
             builder.scalar(Node { line, tag, data }, anchor);
         }
         Event::SequenceStart(anchor, tag) => {
-            builder.start(
-                Node {
-                    line,
-                    tag: local_tag(tag),
-                    data: Data::List(Vec::new()),
-                },
-                anchor,
-            );
+            builder.start(Node { line, tag: local_tag(tag), data: Data::List(Vec::new()) }, anchor);
         }
         Event::MappingStart(anchor, tag) => {
-            builder.start(
-                Node {
-                    line,
-                    tag: local_tag(tag),
-                    data: Data::Map(Vec::new()),
-                },
-                anchor,
-            );
+            builder.start(Node { line, tag: local_tag(tag), data: Data::Map(Vec::new()) }, anchor);
         }
         Event::SequenceEnd | Event::MappingEnd => builder.end(),
         Event::Alias(anchor) => builder.alias(anchor, line),
-        Event::Nothing
-        | Event::StreamStart
-        | Event::StreamEnd
-        | Event::DocumentStart(_)
-        | Event::DocumentEnd => {}
+        Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {}
     }
 }
 
 /// A tag of the application (`!Ref`), not one of YAML's own.
 fn local_tag(tag: Option<Cow<'_, Tag>>) -> Option<Box<str>> {
-    tag.filter(|tag| tag.handle == "!" && !tag.suffix.is_empty())
-        .map(|tag| tag.suffix.as_str().into())
+    tag.filter(|tag| tag.handle == "!" && !tag.suffix.is_empty()).map(|tag| tag.suffix.as_str().into())
 }
 
 #[cfg(test)]
@@ -173,33 +131,17 @@ mod tests {
         let docs: Vec<_> = documents(text).collect();
         assert_eq!(docs.len(), 2);
         let first = docs[0].root.as_ref().expect("a tree");
-        assert_eq!(
-            first.entry("a").map(|e| (e.line, e.value.tag.as_deref())),
-            Some((3, Some("Ref")))
-        );
+        assert_eq!(first.entry("a").map(|e| (e.line, e.value.tag.as_deref())), Some((3, Some("Ref"))));
         assert_eq!(first.entry("b").map(|e| e.line), Some(4));
-        assert_eq!(
-            docs[1]
-                .root
-                .as_ref()
-                .and_then(|r| r.entry("c"))
-                .map(|e| e.line),
-            Some(7)
-        );
+        assert_eq!(docs[1].root.as_ref().and_then(|r| r.entry("c")).map(|e| e.line), Some(7));
     }
 
     #[test]
     fn a_broken_document_keeps_what_came_before() {
         let docs: Vec<_> = documents("a: 1\nb: {{ x }}-y\nc: 2\n---\nd: 3\n").collect();
         assert!(docs[0].broken);
-        assert_eq!(
-            docs[0].root.as_ref().and_then(|r| r.text_at("a")),
-            Some("1")
-        );
-        assert_eq!(
-            docs[1].root.as_ref().and_then(|r| r.text_at("d")),
-            Some("3")
-        );
+        assert_eq!(docs[0].root.as_ref().and_then(|r| r.text_at("a")), Some("1"));
+        assert_eq!(docs[1].root.as_ref().and_then(|r| r.text_at("d")), Some("3"));
     }
 
     #[test]
@@ -212,20 +154,13 @@ mod tests {
         text.push_str("end: here\n");
         let docs: Vec<_> = documents(&text).collect();
         assert!(docs[0].trouble.is_some());
-        assert_eq!(
-            docs[0].root.as_ref().and_then(|r| r.text_at("end")),
-            Some("here")
-        );
+        assert_eq!(docs[0].root.as_ref().and_then(|r| r.text_at("end")), Some("here"));
     }
 
     #[test]
     fn merge_keys_are_filled_in() {
-        let docs: Vec<_> =
-            documents("x: &x {image: a, cpu: 1}\ny:\n  <<: *x\n  image: b\n").collect();
+        let docs: Vec<_> = documents("x: &x {image: a, cpu: 1}\ny:\n  <<: *x\n  image: b\n").collect();
         let y = docs[0].root.as_ref().and_then(|r| r.get("y")).expect("y");
-        assert_eq!(
-            (y.text_at("image"), y.text_at("cpu")),
-            (Some("b"), Some("1"))
-        );
+        assert_eq!((y.text_at("image"), y.text_at("cpu")), (Some("b"), Some("1")));
     }
 }

@@ -38,36 +38,22 @@ pub(super) fn group(files: Vec<FileFacts>) -> BTreeMap<String, Folder> {
         let name = file.file.rsplit('/').next().unwrap_or_default();
         if name == "modules.json" {
             // What is installed is said of the root module.
-            at = at
-                .strip_suffix(INSTALLED)
-                .map_or(at, |root| root.trim_end_matches('/'));
+            at = at.strip_suffix(INSTALLED).map_or(at, |root| root.trim_end_matches('/'));
         }
         let folder = match folders.get_mut(at) {
             Some(folder) => folder,
             None => folders.entry(at.to_owned()).or_default(),
         };
-        folder.addresses.extend(
-            file.resources
-                .iter()
-                .map(|resource| Box::from(resource.address.as_str())),
-        );
+        folder.addresses.extend(file.resources.iter().map(|resource| Box::from(resource.address.as_str())));
         if folder.resources.is_empty() {
             folder.resources = file.resources;
         } else {
             folder.resources.extend(file.resources);
         }
         let Some(module) = file.module else { continue };
-        folder.calls.extend(
-            module
-                .calls
-                .into_iter()
-                .map(|call| (Arc::clone(&file.file), call)),
-        );
+        folder.calls.extend(module.calls.into_iter().map(|call| (Arc::clone(&file.file), call)));
         for variable in module.variables {
-            folder
-                .variables
-                .entry(variable.name)
-                .or_insert(variable.expression);
+            folder.variables.entry(variable.name).or_insert(variable.expression);
         }
         for local in module.locals {
             folder.locals.entry(local.name.clone()).or_insert(local);

@@ -52,20 +52,11 @@ impl Tree<'_> {
 }
 
 /// Adds the resources of all modules to the estate.
-pub(super) fn expand(
-    mut folders: BTreeMap<String, Folder>,
-    options: &Options,
-    estate: &mut Estate,
-) {
+pub(super) fn expand(mut folders: BTreeMap<String, Folder>, options: &Options, estate: &mut Estate) {
     // Taken out, so that resources can be moved into the estate while the rest of the folders is borrowed.
-    let mut resources: HashMap<String, Vec<Resource>> = folders
-        .iter_mut()
-        .map(|(path, folder)| (path.clone(), std::mem::take(&mut folder.resources)))
-        .collect();
-    let mut tree = Tree {
-        folders: &folders,
-        instances: Vec::new(),
-    };
+    let mut resources: HashMap<String, Vec<Resource>> =
+        folders.iter_mut().map(|(path, folder)| (path.clone(), std::mem::take(&mut folder.resources))).collect();
+    let mut tree = Tree { folders: &folders, instances: Vec::new() };
     let called = called(&folders);
     for (path, folder) in &folders {
         if !is_installed(path) && (folder.root || !called.contains(path.as_str())) {
@@ -73,20 +64,12 @@ pub(super) fn expand(
         }
     }
     // What only calls itself has no root.
-    let mut reached: HashSet<&str> = tree
-        .instances
-        .iter()
-        .map(|instance| instance.path)
-        .collect();
+    let mut reached: HashSet<&str> = tree.instances.iter().map(|instance| instance.path).collect();
     for path in folders.keys() {
         if !is_installed(path) && !reached.contains(path.as_str()) {
             let before = tree.instances.len();
             add_root(&mut tree, path, options, estate);
-            reached.extend(
-                tree.instances[before..]
-                    .iter()
-                    .map(|instance| instance.path),
-            );
+            reached.extend(tree.instances[before..].iter().map(|instance| instance.path));
         }
     }
     emit(&tree, &mut resources, estate);
@@ -143,11 +126,7 @@ fn call_all<'f>(tree: &mut Tree<'f>, at: usize, options: &'f Options, estate: &m
     let folder = &folders[tree.instances[at].path];
     for (number, (file, call)) in folder.calls.iter().enumerate() {
         let caller = &tree.instances[at];
-        let key = if caller.key.is_empty() {
-            call.name.to_string()
-        } else {
-            format!("{}.{}", caller.key, call.name)
-        };
+        let key = if caller.key.is_empty() { call.name.to_string() } else { format!("{}.{}", caller.key, call.name) };
         let target = match target(folders, caller, &call.source, &key) {
             Ok(target) => target,
             Err(why) => {
@@ -170,14 +149,8 @@ fn call_all<'f>(tree: &mut Tree<'f>, at: usize, options: &'f Options, estate: &m
             continue;
         }
         if tree.instances.len() >= INSTANCES_MAX {
-            let why = format!(
-                "more than {INSTANCES_MAX} instances of modules: this call was not followed"
-            );
-            estate.read_partly.push(PartlyRead {
-                file: Arc::clone(file),
-                line: Some(call.line),
-                why,
-            });
+            let why = format!("more than {INSTANCES_MAX} instances of modules: this call was not followed");
+            estate.read_partly.push(PartlyRead { file: Arc::clone(file), line: Some(call.line), why });
             return;
         }
         let child = &folders[target];
@@ -188,11 +161,7 @@ fn call_all<'f>(tree: &mut Tree<'f>, at: usize, options: &'f Options, estate: &m
                 let size = size(&argument.name, &caller.scope.value(&argument.expression));
                 repeated = repeated.saturating_mul(size.unwrap_or(1));
             } else if child.variables.contains_key(&argument.name) {
-                let value = if argument.expression.is_empty() {
-                    Val::Unknown
-                } else {
-                    caller.scope.value(&argument.expression)
-                };
+                let value = if argument.expression.is_empty() { Val::Unknown } else { caller.scope.value(&argument.expression) };
                 arguments.insert(argument.name.clone(), value);
             }
         }
@@ -214,19 +183,11 @@ fn call_all<'f>(tree: &mut Tree<'f>, at: usize, options: &'f Options, estate: &m
 }
 
 /// The folder that a call means.
-fn target<'f>(
-    folders: &'f BTreeMap<String, Folder>,
-    caller: &Instance<'f>,
-    source: &str,
-    key: &str,
-) -> Result<&'f str, &'static str> {
+fn target<'f>(folders: &'f BTreeMap<String, Folder>, caller: &Instance<'f>, source: &str, key: &str) -> Result<&'f str, &'static str> {
     let path = if is_local(source) {
-        join(caller.path, source)
-            .ok_or("the module is outside of what is audited: audit the folder above")?
+        join(caller.path, source).ok_or("the module is outside of what is audited: audit the folder above")?
     } else {
-        let installed = folders
-            .get(caller.root)
-            .and_then(|root| root.installed.get(key));
+        let installed = folders.get(caller.root).and_then(|root| root.installed.get(key));
         installed.cloned().ok_or(match source {
             "" => "the module's source is not a literal",
             _ => "the module is not on disk: run `terraform init` (or `tofu init`) and audit again",
@@ -235,9 +196,7 @@ fn target<'f>(
     match folders.get_key_value(&path) {
         Some((path, _)) => Ok(path),
         None if is_local(source) => Err("there are no Terraform files in this folder"),
-        None => {
-            Err("the module is not on disk: run `terraform init` (or `tofu init`) and audit again")
-        }
+        None => Err("the module is not on disk: run `terraform init` (or `tofu init`) and audit again"),
     }
 }
 
@@ -258,10 +217,7 @@ fn calls_itself(tree: &Tree<'_>, at: usize, target: &str) -> bool {
 /// How many instances `count` or `for_each` asks for.
 fn size(name: &str, value: &Val) -> Option<u32> {
     if name == "count" {
-        value
-            .number()
-            .filter(|n| *n >= 0.0 && *n <= 1_000_000.0)
-            .map(|n| n as u32)
+        value.number().filter(|n| *n >= 0.0 && *n <= 1_000_000.0).map(|n| n as u32)
     } else {
         value.len().and_then(|n| u32::try_from(n).ok())
     }
@@ -287,21 +243,13 @@ fn emit(tree: &Tree<'_>, resources: &mut HashMap<String, Vec<Resource>>, estate:
             }
         } else if estate.resources.len() + declared.len() <= RESOURCES_MAX {
             for resource in declared.iter() {
-                estate
-                    .resources
-                    .push(instantiate(tree, at, resource.clone()));
+                estate.resources.push(instantiate(tree, at, resource.clone()));
             }
         } else if !cut {
             cut = true;
             if let Some(first) = declared.first() {
-                let why = format!(
-                    "more than {RESOURCES_MAX} resources: some instances of modules were left out"
-                );
-                estate.read_partly.push(PartlyRead {
-                    file: Arc::clone(&first.file),
-                    line: None,
-                    why,
-                });
+                let why = format!("more than {RESOURCES_MAX} resources: some instances of modules were left out");
+                estate.read_partly.push(PartlyRead { file: Arc::clone(&first.file), line: None, why });
             }
         }
     }
@@ -339,9 +287,7 @@ fn instantiate(tree: &Tree<'_>, at: usize, mut resource: Resource) -> Resource {
     if !resource.references.is_empty() {
         resource.references = references::resolve(tree, at, &resource.references);
         let own = &resource.address;
-        resource
-            .references
-            .retain(|to| to.strip_prefix(&instance.prefix) != Some(own.as_str()));
+        resource.references.retain(|to| to.strip_prefix(&instance.prefix) != Some(own.as_str()));
     }
     if !instance.prefix.is_empty() {
         resource.address.insert_str(0, &instance.prefix);

@@ -8,6 +8,7 @@ mod instances;
 mod references;
 mod scope;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -26,12 +27,8 @@ pub struct Options {
 /// Joins the facts of files.
 #[must_use]
 pub fn assemble(mut files: Vec<FileFacts>, options: &Options) -> Estate {
-    files.retain(|file| file.notation.is_some());
     files.sort_by(|a, b| a.file.cmp(&b.file));
-    let mut estate = Estate {
-        files: files.len() as u64,
-        ..Estate::default()
-    };
+    let mut estate = Estate { files: files.iter().filter(|file| file.notation.is_some()).count() as u64, ..Estate::default() };
     let names: HashSet<Arc<str>> = files.iter().map(|file| Arc::clone(&file.file)).collect();
     for file in &mut files {
         estate.bytes += file.bytes;
@@ -46,21 +43,20 @@ pub fn assemble(mut files: Vec<FileFacts>, options: &Options) -> Estate {
     }
     files.retain(|file| file.notation == Some(Notation::Terraform));
     instances::expand(folders::group(files), options, &mut estate);
-    estate
-        .resources
-        .sort_by(|a, b| (&a.file, a.line, &a.address).cmp(&(&b.file, b.line, &b.address)));
+    estate.resources.sort_by(|a, b| {
+        // Most neighbours are of one file and share its name.
+        let files = if Arc::ptr_eq(&a.file, &b.file) { Ordering::Equal } else { a.file.cmp(&b.file) };
+        files.then(a.line.cmp(&b.line)).then_with(|| a.address.cmp(&b.address))
+    });
     estate.unresolved.sort();
     estate.unresolved.dedup();
-    estate
-        .read_partly
-        .sort_by(|a, b| (&a.file, a.line, &a.why).cmp(&(&b.file, b.line, &b.why)));
+    estate.read_partly.sort_by(|a, b| (&a.file, a.line, &a.why).cmp(&(&b.file, b.line, &b.why)));
     estate
 }
 
 /// A nested template that is not among the files.
 fn missing(file: &FileFacts, nested: Nested, names: &HashSet<Arc<str>>) -> Option<Unresolved> {
-    let found = join(folder_of(&file.file), &nested.source)
-        .is_some_and(|path| names.contains(path.as_str()));
+    let found = join(folder_of(&file.file), &nested.source).is_some_and(|path| names.contains(path.as_str()));
     (!found).then(|| Unresolved {
         file: Arc::clone(&file.file),
         line: nested.line,
@@ -76,10 +72,7 @@ pub(crate) fn folder_of(path: &str) -> &str {
 
 /// A relative path as seen from a folder; `None` if it leaves what is audited.
 pub(crate) fn join(folder: &str, relative: &str) -> Option<String> {
-    let mut parts: Vec<&str> = folder
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     for part in relative.split(['/', '\\']) {
         match part {
             "" | "." => {}
@@ -95,11 +88,7 @@ pub(crate) fn join(folder: &str, relative: &str) -> Option<String> {
     }
     let joined = parts.join("/");
     // An absolute path stays absolute.
-    Some(if folder.starts_with('/') {
-        format!("/{joined}")
-    } else {
-        joined
-    })
+    Some(if folder.starts_with('/') { format!("/{joined}") } else { joined })
 }
 
 #[cfg(test)]

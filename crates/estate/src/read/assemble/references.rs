@@ -13,11 +13,7 @@ pub(super) fn resolve(tree: &Tree<'_>, instance: usize, mentions: &[String]) -> 
     let mut found = Vec::new();
     let mut steps = 0;
     // What is still to be followed, and in which instance.
-    let mut open: Vec<(usize, &str)> = mentions
-        .iter()
-        .rev()
-        .map(|mention| (instance, mention.as_str()))
-        .collect();
+    let mut open: Vec<(usize, &str)> = mentions.iter().rev().map(|mention| (instance, mention.as_str())).collect();
     while let Some((at, mention)) = open.pop() {
         steps += 1;
         if steps > STEPS_MAX || found.len() >= REFERENCES_MAX {
@@ -26,11 +22,7 @@ pub(super) fn resolve(tree: &Tree<'_>, instance: usize, mentions: &[String]) -> 
         let node = &tree.instances[at];
         let folder = tree.folder(at);
         let mut parts = mention.splitn(3, '.');
-        match (
-            parts.next().unwrap_or_default(),
-            parts.next().unwrap_or_default(),
-            parts.next(),
-        ) {
+        match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next()) {
             ("var", name, _) => {
                 let Some((parent, call)) = node.called_by else {
                     continue;

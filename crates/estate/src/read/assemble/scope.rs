@@ -27,12 +27,7 @@ pub(super) struct ModuleScope<'f> {
 
 impl<'f> ModuleScope<'f> {
     /// The scope of a root module (`arguments` is `None`) or of a called one.
-    pub(super) fn new(
-        folder: &'f Folder,
-        folder_path: &'f str,
-        arguments: Option<HashMap<Box<str>, Val>>,
-        options: &'f Options,
-    ) -> Self {
+    pub(super) fn new(folder: &'f Folder, folder_path: &'f str, arguments: Option<HashMap<Box<str>, Val>>, options: &'f Options) -> Self {
         ModuleScope {
             folder,
             folder_path,
@@ -88,9 +83,7 @@ impl Scope for ModuleScope<'_> {
                 },
             },
         };
-        self.variables
-            .borrow_mut()
-            .insert(name.into(), value.clone());
+        self.variables.borrow_mut().insert(name.into(), value.clone());
         value
     }
 
@@ -110,15 +103,9 @@ impl Scope for ModuleScope<'_> {
 
     fn other(&self, root: &str, name: &str) -> Val {
         match (root, name) {
-            ("terraform", "workspace") if self.options.workspace.is_empty() => {
-                Val::Str(Rc::from("default"))
-            }
+            ("terraform", "workspace") if self.options.workspace.is_empty() => Val::Str(Rc::from("default")),
             ("terraform", "workspace") => Val::str(self.options.workspace.as_str()),
-            ("path", "module") => Val::str(if self.folder_path.is_empty() {
-                "."
-            } else {
-                self.folder_path
-            }),
+            ("path", "module") => Val::str(if self.folder_path.is_empty() { "." } else { self.folder_path }),
             _ => Val::Unknown,
         }
     }

@@ -36,23 +36,14 @@ pub(super) struct Lexer<'a> {
 impl<'a> Lexer<'a> {
     /// A lexer at the beginning of a text.
     pub(super) fn new(text: &'a str) -> Self {
-        Lexer {
-            text,
-            bytes: text.as_bytes(),
-            at: 0,
-            counted: 0,
-            line: 1,
-            start: 0,
-        }
+        Lexer { text, bytes: text.as_bytes(), at: 0, counted: 0, line: 1, start: 0 }
     }
 
     /// 1-based line of the last token.
     pub(super) fn line(&mut self) -> u32 {
         if self.start > self.counted {
             let lines = memchr_iter(b'\n', &self.bytes[self.counted..self.start]).count();
-            self.line = self
-                .line
-                .saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+            self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
             self.counted = self.start;
         }
         self.line
@@ -97,11 +88,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_word(&mut self) {
-        while self
-            .bytes
-            .get(self.at)
-            .is_some_and(|&b| is_name(b) || b.is_ascii_digit())
-        {
+        while self.bytes.get(self.at).is_some_and(|&b| is_name(b) || b.is_ascii_digit()) {
             self.at += 1;
         }
     }
@@ -112,9 +99,7 @@ impl<'a> Lexer<'a> {
             match rest {
                 [b' ' | b'\t' | b'\r', ..] => self.at += 1,
                 [b'/', b'/', ..] => self.at += memchr(b'\n', rest).unwrap_or(rest.len()),
-                [b'/', b'*', ..] => {
-                    self.at += memmem::find(&rest[2..], b"*/").map_or(rest.len(), |n| n + 4)
-                }
+                [b'/', b'*', ..] => self.at += memmem::find(&rest[2..], b"*/").map_or(rest.len(), |n| n + 4),
                 [0xef, 0xbb, 0xbf, ..] => self.at += 3,
                 _ => return,
             }
@@ -125,8 +110,7 @@ impl<'a> Lexer<'a> {
         let rest = &self.bytes[self.at..];
         if rest.starts_with(b"'''") {
             let inside = self.at + 3;
-            let length =
-                memmem::find(&self.bytes[inside..], b"'''").unwrap_or(self.bytes.len() - inside);
+            let length = memmem::find(&self.bytes[inside..], b"'''").unwrap_or(self.bytes.len() - inside);
             self.at = (inside + length + 3).min(self.bytes.len());
             return Token::Text(&self.text[inside..inside + length]);
         }
@@ -148,13 +132,7 @@ impl<'a> Lexer<'a> {
                     }
                 }
                 b'\'' => open.push(b'\''),
-                b'\\' if in_string => {
-                    self.at += usize::from(
-                        self.bytes
-                            .get(self.at)
-                            .is_some_and(|&b| b < 0x80 && b != b'\n'),
-                    )
-                }
+                b'\\' if in_string => self.at += usize::from(self.bytes.get(self.at).is_some_and(|&b| b < 0x80 && b != b'\n')),
                 b'$' if in_string && self.bytes.get(self.at) == Some(&b'{') => {
                     open.push(b'}');
                     self.at += 1;
@@ -175,8 +153,7 @@ impl<'a> Lexer<'a> {
 pub(super) fn template_names(text: &str) -> impl Iterator<Item = &str> {
     text.split("${").skip(1).flat_map(|piece| {
         let code = piece.split('}').next().unwrap_or_default();
-        code.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .filter(|word| !word.is_empty())
+        code.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
     })
 }
 

@@ -58,18 +58,13 @@ pub(crate) fn read(text: &str, facts: &mut FileFacts) {
 
 /// Symbolic names that the file declares.
 fn symbols(text: &str) -> HashSet<&str> {
-    lines(text)
-        .filter_map(|(_, line)| head(line))
-        .map(|(_, symbol, _)| symbol)
-        .collect()
+    lines(text).filter_map(|(_, line)| head(line)).map(|(_, symbol, _)| symbol).collect()
 }
 
 /// Keyword, symbol and the text in quotes of a line that looks like a declaration.
 fn head(line: &str) -> Option<(&str, &str, &str)> {
     let line = line.trim_start();
-    let keyword = ["resource ", "module "]
-        .into_iter()
-        .find(|keyword| line.starts_with(keyword))?;
+    let keyword = ["resource ", "module "].into_iter().find(|keyword| line.starts_with(keyword))?;
     let rest = line[keyword.len()..].trim_start();
     let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'))?;
     let (symbol, rest) = rest.split_at(end);
@@ -94,9 +89,7 @@ impl<'a> Reader<'a, '_> {
                     fresh = false;
                 }
                 Token::Name(name) if fresh => fresh = self.statement(name),
-                Token::Text(key) if fresh && self.lexer.peek() == Token::Mark(b':') => {
-                    fresh = self.value(key)
-                }
+                Token::Text(key) if fresh && self.lexer.peek() == Token::Mark(b':') => fresh = self.value(key),
                 Token::Name(name) => {
                     self.mention(name);
                     fresh = false;
@@ -128,11 +121,7 @@ impl<'a> Reader<'a, '_> {
             b'[' => b']',
             _ => b')',
         };
-        self.frames.push(Frame {
-            close,
-            prefix: self.prefix.len(),
-            body: None,
-        });
+        self.frames.push(Frame { close, prefix: self.prefix.len(), body: None });
     }
 
     fn close(&mut self, close: u8) {
@@ -184,11 +173,7 @@ impl<'a> Reader<'a, '_> {
                     self.trouble(self.opened, "the bracket that opens here is not closed");
                     self.close_all();
                 }
-                return if name == "resource" {
-                    self.resource(symbol, source, line)
-                } else {
-                    self.module(source, line)
-                };
+                return if name == "resource" { self.resource(symbol, source, line) } else { self.module(source, line) };
             }
         }
         if self.lexer.peek() == Token::Mark(b':') && !self.frames.is_empty() {
@@ -230,11 +215,7 @@ impl<'a> Reader<'a, '_> {
         let parent = self.open.last();
         let (kind, address) = match parent {
             Some(of) => (
-                if own.contains('.') && own.contains('/') {
-                    own.to_owned()
-                } else {
-                    format!("{}/{own}", of.kind)
-                },
+                if own.contains('.') && own.contains('/') { own.to_owned() } else { format!("{}/{own}", of.kind) },
                 format!("{}::{symbol}", of.address),
             ),
             None => (own.to_owned(), symbol.to_owned()),
@@ -257,26 +238,47 @@ impl<'a> Reader<'a, '_> {
         false
     }
 
-    /// Goes from behind a resource's type into its body: past `=`, a loop and a condition. False if there is no body.
+    /// Goes from behind a resource's type into its body: past `=`, a loop and a condition. False if there is no body,
+    /// and then nothing was read unless the text is at its end.
     fn body(&mut self) -> bool {
+        let start = self.lexer.clone();
+        let line = self.lexer.line();
+        let frames = self.frames.len();
+        if self.find_body() {
+            return true;
+        }
+        self.frames.truncate(frames);
+        if self.lexer.peek() == Token::End {
+            // Not gone through again, or many such lines would take quadratic time.
+            self.trouble(line, "the declaration that begins here has no body");
+        } else {
+            self.lexer = start;
+        }
+        false
+    }
+
+    fn find_body(&mut self) -> bool {
         let mut parens = 0_usize;
         let mut brackets = 0_usize;
         let mut looped = false;
         loop {
-            let before = self.lexer.clone();
             match self.lexer.next() {
+                Token::End => return false,
                 Token::Mark(b'(') => parens += 1,
                 Token::Mark(b')') => parens = parens.saturating_sub(1),
-                Token::Mark(b'[')
-                    if !looped && parens == 0 && self.lexer.peek() == Token::Name("for") =>
-                {
+                // The next declaration: this one has no body.
+                Token::Name("resource" | "module") if self.declaration_follows() => return false,
+                Token::Name(name) if parens > 0 || looped => self.mention(name),
+                // Brackets of arguments.
+                _ if parens > 0 => {}
+                Token::Mark(b'[') if !looped && self.loop_follows() => {
                     looped = true;
                     self.repeat();
                     self.push(b'[');
                 }
                 Token::Mark(b'[') => brackets += 1,
                 Token::Mark(b']') if brackets > 0 => brackets -= 1,
-                Token::Mark(b'{') if parens == 0 && brackets == 0 => {
+                Token::Mark(b'{') if brackets == 0 => {
                     let around = std::mem::take(&mut self.prefix);
                     self.push(b'{');
                     if let Some(frame) = self.frames.last_mut() {
@@ -284,13 +286,24 @@ impl<'a> Reader<'a, '_> {
                     }
                     return true;
                 }
-                Token::Newline if parens == 0 && !looped => return false,
-                Token::End | Token::Mark(b']' | b'}') => {
-                    self.lexer = before;
-                    return false;
-                }
-                Token::Name(name) if parens > 0 || looped => self.mention(name),
+                Token::Mark(b']' | b'}') => return false,
+                Token::Newline if !looped => return false,
                 _ => {}
+            }
+        }
+    }
+
+    fn declaration_follows(&self) -> bool {
+        let mut ahead = self.lexer.clone();
+        matches!((ahead.next(), ahead.next()), (Token::Name(_), Token::Text(_)))
+    }
+
+    fn loop_follows(&self) -> bool {
+        let mut ahead = self.lexer.clone();
+        loop {
+            match ahead.next() {
+                Token::Newline => {}
+                token => return token == Token::Name("for"),
             }
         }
     }
@@ -299,22 +312,15 @@ impl<'a> Reader<'a, '_> {
     fn repeat(&mut self) {
         let mut ahead = self.lexer.clone();
         let mut tokens = Vec::new();
-        for _ in 0..12 {
+        for _ in 0..32 {
             let token = ahead.next();
-            if matches!(token, Token::Newline | Token::End | Token::Mark(b':')) {
-                break;
+            match token {
+                Token::Newline => continue,
+                Token::End | Token::Mark(b':') => break,
+                token => tokens.push(token),
             }
-            tokens.push(token);
         }
-        let [
-            ..,
-            Token::Name("range"),
-            Token::Mark(b'('),
-            Token::Number(_),
-            Token::Mark(b','),
-            size,
-            Token::Mark(b')'),
-        ] = tokens.as_slice()
+        let [.., Token::Name("range"), Token::Mark(b'('), Token::Number(_), Token::Mark(b','), size, Token::Mark(b')')] = tokens.as_slice()
         else {
             return;
         };
@@ -361,10 +367,7 @@ impl<'a> Reader<'a, '_> {
                 return true;
             }
             Token::Text(_) | Token::Number(_) | Token::Name(_)
-                if matches!(
-                    ahead.next(),
-                    Token::Newline | Token::End | Token::Mark(b'}' | b',')
-                ) =>
+                if matches!(ahead.next(), Token::Newline | Token::End | Token::Mark(b'}' | b',')) =>
             {
                 self.put(first);
             }
@@ -380,10 +383,7 @@ impl<'a> Reader<'a, '_> {
             Token::Text(value) => text(&value.replace("\\'", "'")),
             Token::Number(value) | Token::Name(value @ ("true" | "false")) => text(value),
             Token::Name("null") => return,
-            Token::Name(name) => self
-                .known
-                .get(name)
-                .map_or_else(|| unknown(name), |value| text(value)),
+            Token::Name(name) => self.known.get(name).map_or_else(|| unknown(name), |value| text(value)),
             _ => return,
         };
         let is_label = self.prefix.split('.').any(|part| part == "tags");
@@ -414,11 +414,7 @@ fn new_resource(file: &Arc<str>, line: u32, address: String, kind: String) -> Re
         file: Arc::clone(file),
         line,
         address,
-        provider: if kind.contains('/') {
-            Provider::Azure
-        } else {
-            Provider::Other
-        },
+        provider: if kind.contains('/') { Provider::Azure } else { Provider::Other },
         kind,
         notation: Notation::Bicep,
         data: false,
@@ -431,18 +427,13 @@ fn new_resource(file: &Arc<str>, line: u32, address: String, kind: String) -> Re
 
 /// Adds declarations that stand on a line of their own and were not found.
 fn add_missing(text: &str, facts: &mut FileFacts) {
-    let found: HashSet<u32> = facts
-        .resources
-        .iter()
-        .map(|resource| resource.line)
-        .collect();
+    let found: HashSet<u32> = facts.resources.iter().map(|resource| resource.line).collect();
     for (number, line) in lines(text) {
         if let Some(("resource", symbol, source)) = head(super::attributes::cut(line, 4096))
             && !found.contains(&number)
         {
             let kind = source.split('@').next().unwrap_or(source);
-            let mut resource =
-                new_resource(&facts.file, number, symbol.to_owned(), kind.to_owned());
+            let mut resource = new_resource(&facts.file, number, symbol.to_owned(), kind.to_owned());
             resource.confidence = CONFIDENCE_SCANNED;
             facts.push(resource);
         }

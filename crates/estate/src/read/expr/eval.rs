@@ -28,12 +28,7 @@ pub(crate) trait Scope {
 
 /// The value of an expression as far as it is known.
 pub(crate) fn evaluate(expr: &Expr, scope: &dyn Scope) -> Val {
-    Evaluation {
-        scope,
-        names: Vec::new(),
-        steps: 0,
-    }
-    .eval(expr)
+    Evaluation { scope, names: Vec::new(), steps: 0 }.eval(expr)
 }
 
 struct Evaluation<'a> {
@@ -84,11 +79,7 @@ impl Evaluation<'_> {
                     Some(false) => self.eval(otherwise),
                     None => {
                         let (then, otherwise) = (self.eval(then), self.eval(otherwise));
-                        if then == otherwise {
-                            then
-                        } else {
-                            Val::Unknown
-                        }
+                        if then == otherwise { then } else { Val::Unknown }
                     }
                 }
             }
@@ -104,9 +95,7 @@ impl Evaluation<'_> {
         let mut text = String::new();
         for part in parts {
             match self.eval(part).scalar() {
-                Some(piece) if text.len() + piece.len() <= STRING_BYTES_MAX => {
-                    text.push_str(&piece)
-                }
+                Some(piece) if text.len() + piece.len() <= STRING_BYTES_MAX => text.push_str(&piece),
                 _ => return Val::Unknown,
             }
         }
@@ -114,11 +103,7 @@ impl Evaluation<'_> {
     }
 
     fn name(&self, name: &str) -> Val {
-        self.names
-            .iter()
-            .rev()
-            .find(|(known, _)| **known == *name)
-            .map_or(Val::Unknown, |(_, value)| value.clone())
+        self.names.iter().rev().find(|(known, _)| **known == *name).map_or(Val::Unknown, |(_, value)| value.clone())
     }
 
     fn attribute(&mut self, of: &Expr, name: &str) -> Val {
@@ -166,10 +151,7 @@ impl Evaluation<'_> {
             let all: Vec<Val> = first.iter().chain(last.iter()).cloned().collect();
             return self.apply(name, &all);
         }
-        let values: Vec<Val> = arguments
-            .iter()
-            .map(|argument| self.eval(argument))
-            .collect();
+        let values: Vec<Val> = arguments.iter().map(|argument| self.eval(argument)).collect();
         self.apply(name, &values)
     }
 
@@ -195,15 +177,8 @@ impl Evaluation<'_> {
 
     fn for_each(&mut self, each: &Loop) -> Val {
         let pairs: Vec<(Val, Val)> = match self.eval(&each.collection) {
-            Val::List(items) => items
-                .iter()
-                .enumerate()
-                .map(|(n, v)| (Val::Num(n as f64), v.clone()))
-                .collect(),
-            Val::Map(entries) => entries
-                .iter()
-                .map(|(k, v)| (Val::str(k.as_str()), v.clone()))
-                .collect(),
+            Val::List(items) => items.iter().enumerate().map(|(n, v)| (Val::Num(n as f64), v.clone())).collect(),
+            Val::Map(entries) => entries.iter().map(|(k, v)| (Val::str(k.as_str()), v.clone())).collect(),
             _ => return Val::Unknown,
         };
         let depth = self.names.len();
@@ -215,10 +190,7 @@ impl Evaluation<'_> {
                 self.names.push((name.clone(), key));
             }
             self.names.push((each.value_name.clone(), value));
-            let wanted = each
-                .condition
-                .as_ref()
-                .map_or(Some(true), |condition| self.eval(condition).boolean());
+            let wanted = each.condition.as_ref().map_or(Some(true), |condition| self.eval(condition).boolean());
             match wanted {
                 Some(true) => {}
                 Some(false) => continue,
@@ -251,11 +223,7 @@ impl Evaluation<'_> {
         if self.steps > STEPS_MAX {
             return Val::Unknown;
         }
-        if each.key.is_some() {
-            Val::Map(Rc::new(map))
-        } else {
-            Val::List(Rc::new(list))
-        }
+        if each.key.is_some() { Val::Map(Rc::new(map)) } else { Val::List(Rc::new(list)) }
     }
 }
 
@@ -263,18 +231,10 @@ impl Evaluation<'_> {
 pub(super) fn index(of: &Val, key: &Val) -> Val {
     match of {
         Val::List(items) => {
-            let at = key
-                .number()
-                .filter(|n| *n >= 0.0 && n.fract() == 0.0 && *n < ITEMS_MAX as f64);
-            at.and_then(|n| items.get(n as usize))
-                .cloned()
-                .unwrap_or(Val::Unknown)
+            let at = key.number().filter(|n| *n >= 0.0 && n.fract() == 0.0 && *n < ITEMS_MAX as f64);
+            at.and_then(|n| items.get(n as usize)).cloned().unwrap_or(Val::Unknown)
         }
-        Val::Map(entries) => key
-            .scalar()
-            .and_then(|key| entries.get(&key))
-            .cloned()
-            .unwrap_or(Val::Unknown),
+        Val::Map(entries) => key.scalar().and_then(|key| entries.get(&key)).cloned().unwrap_or(Val::Unknown),
         _ => Val::Unknown,
     }
 }
@@ -283,14 +243,12 @@ pub(super) fn index(of: &Val, key: &Val) -> Val {
 pub(super) fn equal(left: &Val, right: &Val) -> Option<bool> {
     match (left, right) {
         (Val::Unknown, _) | (_, Val::Unknown) => None,
-        (Val::List(a), Val::List(b)) if a.len() == b.len() => a
-            .iter()
-            .zip(b.iter())
-            .try_fold(true, |all, (a, b)| Some(all && equal(a, b)?)),
-        (Val::Map(a), Val::Map(b)) if a.keys().eq(b.keys()) => a
-            .values()
-            .zip(b.values())
-            .try_fold(true, |all, (a, b)| Some(all && equal(a, b)?)),
+        (Val::List(a), Val::List(b)) if a.len() == b.len() => {
+            a.iter().zip(b.iter()).try_fold(true, |all, (a, b)| Some(all && equal(a, b)?))
+        }
+        (Val::Map(a), Val::Map(b)) if a.keys().eq(b.keys()) => {
+            a.values().zip(b.values()).try_fold(true, |all, (a, b)| Some(all && equal(a, b)?))
+        }
         (left, right) => Some(left == right),
     }
 }
@@ -298,9 +256,7 @@ pub(super) fn equal(left: &Val, right: &Val) -> Option<bool> {
 fn binary(op: Op, left: &Val, right: &Val) -> Val {
     let flags = || (left.boolean(), right.boolean());
     let numbers = |f: fn(f64, f64) -> f64| match (left.number(), right.number()) {
-        (Some(a), Some(b)) => Some(f(a, b))
-            .filter(|n| n.is_finite())
-            .map_or(Val::Unknown, Val::Num),
+        (Some(a), Some(b)) => Some(f(a, b)).filter(|n| n.is_finite()).map_or(Val::Unknown, Val::Num),
         _ => Val::Unknown,
     };
     let compare = |f: fn(&f64, &f64) -> bool| match (left.number(), right.number()) {
@@ -349,11 +305,7 @@ mod tests {
             }
         }
         fn local(&self, name: &str) -> Val {
-            if name == "n" {
-                Val::Num(2.0)
-            } else {
-                Val::Unknown
-            }
+            if name == "n" { Val::Num(2.0) } else { Val::Unknown }
         }
         fn other(&self, _: &str, _: &str) -> Val {
             Val::Unknown
@@ -364,24 +316,15 @@ mod tests {
     fn expressions() {
         let table = [
             (r#""x-${var.env}-${local.n + 1}""#, Some("x-prod-3")),
-            (
-                r#"var.env == "prod" ? "db.m5.large" : "db.t3.micro""#,
-                Some("db.m5.large"),
-            ),
+            (r#"var.env == "prod" ? "db.m5.large" : "db.t3.micro""#, Some("db.m5.large")),
             (r#"var.unknown == "prod" ? 1 : 1"#, Some("1")),
             (r#"var.unknown == "prod" ? 1 : 2"#, None),
             ("length(var.zones)", Some("2")),
             (r#"{ a = 1, "b" : 2 }["b"]"#, Some("2")),
             (r#"lookup(var.tags, "k", "none")"#, Some("v")),
             (r#"lookup(var.tags, "z", "none")"#, Some("none")),
-            (
-                r#"join(",", [for z in var.zones : upper(z) if z != "a"])"#,
-                Some("B"),
-            ),
-            (
-                r#"join(",", keys({for i, z in var.zones : z => i}))"#,
-                Some("a,b"),
-            ),
+            (r#"join(",", [for z in var.zones : upper(z) if z != "a"])"#, Some("B")),
+            (r#"join(",", keys({for i, z in var.zones : z => i}))"#, Some("a,b")),
             ("-2 * (3 + 4) % 5", Some("-4")),
             ("!(1 > 2) && true || var.unknown", Some("true")),
             ("try(var.unknown.x, \"y\")", None),
@@ -396,11 +339,7 @@ mod tests {
         ];
         for (text, expected) in table {
             let value = parse(text).map(|expr| evaluate(&expr, &Names));
-            assert_eq!(
-                value.and_then(|v| v.scalar()).as_deref(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(value.and_then(|v| v.scalar()).as_deref(), expected, "{text}");
         }
     }
 }

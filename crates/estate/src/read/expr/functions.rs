@@ -35,12 +35,8 @@ pub(super) fn call(name: &str, args: &[Val]) -> Val {
         "trimspace" => text(args, 0).map(|t| Val::str(t.trim())),
         "trimprefix" => two(args, |a, b| a.strip_prefix(b).unwrap_or(a).to_owned()),
         "trimsuffix" => two(args, |a, b| a.strip_suffix(b).unwrap_or(a).to_owned()),
-        "startswith" => text(args, 0)
-            .zip(text(args, 1))
-            .map(|(a, b)| Val::Bool(a.starts_with(b))),
-        "endswith" => text(args, 0)
-            .zip(text(args, 1))
-            .map(|(a, b)| Val::Bool(a.ends_with(b))),
+        "startswith" => text(args, 0).zip(text(args, 1)).map(|(a, b)| Val::Bool(a.starts_with(b))),
+        "endswith" => text(args, 0).zip(text(args, 1)).map(|(a, b)| Val::Bool(a.ends_with(b))),
         "replace" => replace(args),
         "substr" => substr(args),
         "format" => format(args),
@@ -54,24 +50,12 @@ pub(super) fn call(name: &str, args: &[Val]) -> Val {
         "slice" => slice(args),
         "max" => numbers(args).map(|all| Val::Num(all.into_iter().fold(f64::MIN, f64::max))),
         "min" => numbers(args).map(|all| Val::Num(all.into_iter().fold(f64::MAX, f64::min))),
-        "ceil" => args
-            .first()
-            .and_then(Val::number)
-            .map(|n| Val::Num(n.ceil())),
-        "floor" => args
-            .first()
-            .and_then(Val::number)
-            .map(|n| Val::Num(n.floor())),
-        "abs" => args
-            .first()
-            .and_then(Val::number)
-            .map(|n| Val::Num(n.abs())),
+        "ceil" => args.first().and_then(Val::number).map(|n| Val::Num(n.ceil())),
+        "floor" => args.first().and_then(Val::number).map(|n| Val::Num(n.floor())),
+        "abs" => args.first().and_then(Val::number).map(|n| Val::Num(n.abs())),
         "alltrue" => flags(args).map(|all| Val::Bool(all.into_iter().all(|flag| flag))),
         "anytrue" => flags(args).map(|all| Val::Bool(all.into_iter().any(|flag| flag))),
-        "try" => args
-            .first()
-            .filter(|first| **first != Val::Unknown)
-            .cloned(),
+        "try" => args.first().filter(|first| **first != Val::Unknown).cloned(),
         _ => None,
     };
     value.unwrap_or(Val::Unknown)
@@ -103,9 +87,7 @@ fn new_list(items: Vec<Val>) -> Val {
 }
 
 fn two(args: &[Val], f: fn(&str, &str) -> String) -> Option<Val> {
-    text(args, 0)
-        .zip(text(args, 1))
-        .map(|(a, b)| Val::str(f(a, b)))
+    text(args, 0).zip(text(args, 1)).map(|(a, b)| Val::str(f(a, b)))
 }
 
 fn length(args: &[Val]) -> Option<Val> {
@@ -158,10 +140,7 @@ fn lookup(args: &[Val]) -> Option<Val> {
 
 fn element(args: &[Val]) -> Option<Val> {
     let items = list(args, 0)?;
-    let at = args
-        .get(1)?
-        .number()
-        .filter(|n| *n >= 0.0 && !items.is_empty())?;
+    let at = args.get(1)?.number().filter(|n| *n >= 0.0 && !items.is_empty())?;
     Some(index(&args[0], &Val::Num(at % items.len() as f64)))
 }
 
@@ -207,11 +186,7 @@ fn substr(args: &[Val]) -> Option<Val> {
         return None;
     }
     let rest = whole.chars().skip(from as usize);
-    Some(Val::str(if size < 0.0 {
-        rest.collect::<String>()
-    } else {
-        rest.take(size as usize).collect()
-    }))
+    Some(Val::str(if size < 0.0 { rest.collect::<String>() } else { rest.take(size as usize).collect() }))
 }
 
 fn format(args: &[Val]) -> Option<Val> {
@@ -230,11 +205,7 @@ fn format(args: &[Val]) -> Option<Val> {
         }
         let value = args.get(next)?.scalar()?;
         next += 1;
-        let width: usize = if digits == 0 {
-            0
-        } else {
-            spec[..digits].parse().ok().filter(|w| *w < 100)?
-        };
+        let width: usize = if digits == 0 { 0 } else { spec[..digits].parse().ok().filter(|w| *w < 100)? };
         match verb {
             's' | 'v' => made.push_str(&format!("{value:>width$}")),
             'd' if spec.starts_with('0') => made.push_str(&format!("{:0>width$}", value)),
@@ -345,10 +316,7 @@ fn slice(args: &[Val]) -> Option<Val> {
 }
 
 fn numbers(args: &[Val]) -> Option<Vec<f64>> {
-    args.iter()
-        .map(Val::number)
-        .collect::<Option<Vec<f64>>>()
-        .filter(|all| !all.is_empty())
+    args.iter().map(Val::number).collect::<Option<Vec<f64>>>().filter(|all| !all.is_empty())
 }
 
 fn flags(args: &[Val]) -> Option<Vec<bool>> {

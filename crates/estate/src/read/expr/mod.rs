@@ -70,11 +70,7 @@ impl Val {
     /// The value, or unknown if it is so large or deep that work on it would not be cheap.
     pub(crate) fn bounded(self) -> Val {
         let mut nodes = 0;
-        if fits(&self, 0, &mut nodes) {
-            self
-        } else {
-            Val::Unknown
-        }
+        if fits(&self, 0, &mut nodes) { self } else { Val::Unknown }
     }
 
     /// How many elements a known collection has.
@@ -101,11 +97,7 @@ fn fits(value: &Val, depth: usize, nodes: &mut usize) -> bool {
 
 /// A number without a fraction where it has none.
 fn number_text(number: f64) -> String {
-    if number.fract() == 0.0 && number.abs() < 1e15 {
-        format!("{number:.0}")
-    } else {
-        number.to_string()
-    }
+    if number.fract() == 0.0 && number.abs() < 1e15 { format!("{number:.0}") } else { number.to_string() }
 }
 
 /// An expression.

@@ -11,12 +11,7 @@ const DEPTH_MAX: usize = 48;
 
 /// Parses a whole text as one expression.
 pub(crate) fn parse(text: &str) -> Option<Expr> {
-    let mut parser = Parser {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-        depth: 0,
-    };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, depth: 0 };
     let expr = parser.expr()?;
     parser.blank();
     (parser.at == text.len()).then_some(expr)
@@ -24,12 +19,7 @@ pub(crate) fn parse(text: &str) -> Option<Expr> {
 
 /// Parses an expression that is nested `depth` levels deep in a template.
 pub(super) fn parse_within(text: &str, depth: usize) -> Option<Expr> {
-    let mut parser = Parser {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-        depth,
-    };
+    let mut parser = Parser { text, bytes: text.as_bytes(), at: 0, depth };
     let expr = parser.expr()?;
     parser.blank();
     (parser.at == text.len()).then_some(expr)
@@ -270,9 +260,7 @@ impl<'a> Parser<'a> {
 
     fn number(&mut self) -> Option<Expr> {
         let start = self.at;
-        while self.peek().is_ascii_digit()
-            || (self.peek() == b'.' && self.peek_second().is_ascii_digit())
-        {
+        while self.peek().is_ascii_digit() || (self.peek() == b'.' && self.peek_second().is_ascii_digit()) {
             self.at += 1;
         }
         if matches!(self.peek(), b'e' | b'E') {
@@ -308,18 +296,11 @@ impl<'a> Parser<'a> {
                 _ => return None,
             }
         }
-        let name = if name.starts_with("provider::") {
-            ""
-        } else {
-            name
-        };
+        let name = if name.starts_with("provider::") { "" } else { name };
         if expanded {
             let last = arguments.pop()?;
             // `f(list...)` is written as `f...(list)`.
-            return Some(Expr::Call(
-                format!("{name}...").into(),
-                vec![Expr::List(arguments), last],
-            ));
+            return Some(Expr::Call(format!("{name}...").into(), vec![Expr::List(arguments), last]));
         }
         Some(Expr::Call(name.into(), arguments))
     }
@@ -423,15 +404,7 @@ impl<'a> Parser<'a> {
             None => None,
         };
         self.take(close)?;
-        Some(Loop {
-            key_name,
-            value_name,
-            collection,
-            key,
-            value,
-            grouped,
-            condition,
-        })
+        Some(Loop { key_name, value_name, collection, key, value, grouped, condition })
     }
 
     fn heredoc(&mut self) -> Option<Expr> {
@@ -463,19 +436,7 @@ mod tests {
 
     #[test]
     fn hostile_depth_is_refused() {
-        for open in [
-            "(",
-            "[",
-            "{a=",
-            "!",
-            "-",
-            "f(",
-            "x[",
-            "\"${",
-            "a?",
-            "a+(",
-            "[for x in ",
-        ] {
+        for open in ["(", "[", "{a=", "!", "-", "f(", "x[", "\"${", "a?", "a+(", "[for x in "] {
             assert_eq!(parse(&open.repeat(50_000)), None, "{open}");
         }
         assert_eq!(parse(&format!("1{}", "+1".repeat(10_000))), None);

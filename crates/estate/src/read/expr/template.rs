@@ -79,17 +79,12 @@ pub(super) fn heredoc(inside: &str, flush: bool, depth: usize) -> Option<Expr> {
             .map(|line| line.len() - line.trim_start_matches([' ', '\t']).len())
             .min()
             .unwrap_or(0);
-        text = inside
-            .lines()
-            .map(|line| format!("{}\n", line.get(indent..).unwrap_or("")))
-            .collect();
+        text = inside.lines().map(|line| format!("{}\n", line.get(indent..).unwrap_or(""))).collect();
     }
     if has_template(&text) {
         return parts(&text, false, depth);
     }
-    Some(Expr::Value(Val::str(
-        text.replace("$${", "${").replace("%%{", "%{"),
-    )))
+    Some(Expr::Value(Val::str(text.replace("$${", "${").replace("%%{", "%{"))))
 }
 
 fn parts(inside: &str, escapes: bool, depth: usize) -> Option<Expr> {
@@ -98,11 +93,7 @@ fn parts(inside: &str, escapes: bool, depth: usize) -> Option<Expr> {
     }
     let bytes = inside.as_bytes();
     let literal = |text: &str| {
-        let text = if escapes {
-            unescape(text)
-        } else {
-            text.replace("$${", "${")
-        };
+        let text = if escapes { unescape(text) } else { text.replace("$${", "${") };
         Expr::Value(Val::str(text))
     };
     let mut found = Vec::new();
@@ -120,9 +111,7 @@ fn parts(inside: &str, escapes: bool, depth: usize) -> Option<Expr> {
                 found.push(literal(&inside[start..at]));
             }
             let end = template_end(bytes, at + 2)?;
-            let code = inside[at + 2..end - 1]
-                .trim_start_matches('~')
-                .trim_end_matches('~');
+            let code = inside[at + 2..end - 1].trim_start_matches('~').trim_end_matches('~');
             found.push(parse_within(code, depth + 1)?);
             at = end;
             start = end;

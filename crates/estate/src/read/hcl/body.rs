@@ -82,16 +82,8 @@ pub(crate) fn read_assignments(text: &str, facts: &mut FileFacts) {
 
 /// A name with its expression, if that is short enough to keep.
 pub(super) fn named(name: &str, expression: &str, mentions: &[&str]) -> Named {
-    let kept = if expression.len() <= EXPRESSION_BYTES_MAX {
-        expression
-    } else {
-        ""
-    };
-    Named {
-        name: name.into(),
-        expression: kept.into(),
-        mentions: mentions.iter().map(|&m| Box::from(m)).collect(),
-    }
+    let kept = if expression.len() <= EXPRESSION_BYTES_MAX { expression } else { "" };
+    Named { name: name.into(), expression: kept.into(), mentions: mentions.iter().map(|&m| Box::from(m)).collect() }
 }
 
 impl<'t> Reader<'t, '_> {
@@ -106,10 +98,7 @@ impl<'t> Reader<'t, '_> {
             }
         }
         if !self.stack.is_empty() {
-            self.trouble(
-                self.opened,
-                "the block that begins here is not closed with a brace",
-            );
+            self.trouble(self.opened, "the block that begins here is not closed with a brace");
             while !self.stack.is_empty() {
                 self.close();
             }
@@ -123,10 +112,7 @@ impl<'t> Reader<'t, '_> {
 
     fn open(&mut self, kind: &'t str, at_margin: bool) {
         if at_margin && !self.stack.is_empty() && is_top_only(kind, &self.scanner.labels) {
-            self.trouble(
-                self.opened,
-                "the block that begins here is not closed with a brace",
-            );
+            self.trouble(self.opened, "the block that begins here is not closed with a brace");
             while !self.stack.is_empty() {
                 self.close();
             }
@@ -139,9 +125,7 @@ impl<'t> Reader<'t, '_> {
                 self.open_top(kind, line)
             }
             Some(Frame::Resource | Frame::Nested(_)) => self.open_nested(kind),
-            Some(Frame::Other) if kind == "data" && self.scanner.labels.len() == 2 => {
-                self.open_top(kind, line)
-            }
+            Some(Frame::Other) if kind == "data" && self.scanner.labels.len() == 2 => self.open_top(kind, line),
             Some(Frame::Settings) => {
                 if matches!(kind, "backend" | "cloud") {
                     self.facts.module_mut().root = true;
@@ -162,32 +146,19 @@ impl<'t> Reader<'t, '_> {
                 Frame::Resource
             }
             ("resource" | "data", _) => {
-                self.trouble(
-                    line,
-                    "a resource needs a type and a name: `resource \"type\" \"name\" {`",
-                );
+                self.trouble(line, "a resource needs a type and a name: `resource \"type\" \"name\" {`");
                 Frame::Other
             }
             ("module", &[name, ..]) => {
-                self.call = Some(ModuleCall {
-                    name: name.into(),
-                    line,
-                    ..ModuleCall::default()
-                });
+                self.call = Some(ModuleCall { name: name.into(), line, ..ModuleCall::default() });
                 Frame::Call
             }
             ("variable", &[name, ..]) => {
-                self.named = Some(Named {
-                    name: name.into(),
-                    ..Named::default()
-                });
+                self.named = Some(Named { name: name.into(), ..Named::default() });
                 Frame::Variable
             }
             ("output", &[name, ..]) => {
-                self.named = Some(Named {
-                    name: name.into(),
-                    ..Named::default()
-                });
+                self.named = Some(Named { name: name.into(), ..Named::default() });
                 Frame::Output
             }
             ("locals", _) => Frame::Locals,
@@ -213,18 +184,14 @@ impl<'t> Reader<'t, '_> {
 
     fn close(&mut self) {
         let Some(frame) = self.stack.pop() else {
-            self.trouble(
-                self.scanner.item_line,
-                "a closing brace without an opening one",
-            );
+            self.trouble(self.scanner.item_line, "a closing brace without an opening one");
             return;
         };
         match frame {
             Frame::Nested(before) => self.prefix.truncate(before),
             Frame::Resource => {
                 if let Some(mut resource) = self.resource.take() {
-                    resource.references =
-                        self.scanner.mentions.drain(..).map(str::to_owned).collect();
+                    resource.references = self.scanner.mentions.drain(..).map(str::to_owned).collect();
                     self.facts.push(resource);
                 }
             }
@@ -252,9 +219,7 @@ impl<'t> Reader<'t, '_> {
             Some(Frame::Resource | Frame::Nested(_)) => {
                 if let Some(resource) = &mut self.resource {
                     let before = self.prefix.len();
-                    if matches!(self.stack.last(), Some(Frame::Nested(_)))
-                        && (name == "for_each" || name == "iterator")
-                    {
+                    if matches!(self.stack.last(), Some(Frame::Nested(_))) && (name == "for_each" || name == "iterator") {
                         return;
                     }
                     if before == 0 && (name == "count" || name == "for_each") {
@@ -271,9 +236,7 @@ impl<'t> Reader<'t, '_> {
                     match name {
                         "source" => call.source = unquote(expression).unwrap_or_default().into(),
                         "version" | "providers" | "depends_on" => {}
-                        _ => call
-                            .arguments
-                            .push(named(name, expression, &self.scanner.mentions)),
+                        _ => call.arguments.push(named(name, expression, &self.scanner.mentions)),
                     }
                 }
                 self.scanner.mentions.clear();
@@ -317,19 +280,9 @@ fn is_top_only(kind: &str, labels: &[&str]) -> bool {
 }
 
 /// A resource without attributes.
-pub(super) fn new_resource(
-    file: &Arc<str>,
-    line: u32,
-    block: &str,
-    type_name: &str,
-    name: &str,
-) -> Resource {
+pub(super) fn new_resource(file: &Arc<str>, line: u32, block: &str, type_name: &str, name: &str) -> Resource {
     let data = block != "resource";
-    let address = if data {
-        [block, type_name, name].join(".")
-    } else {
-        [type_name, name].join(".")
-    };
+    let address = if data { [block, type_name, name].join(".") } else { [type_name, name].join(".") };
     Resource {
         file: Arc::clone(file),
         line,

@@ -31,12 +31,8 @@ pub(crate) fn read(root: &Node<'_>, assignments: bool, facts: &mut FileFacts) {
             "module" => blocks(&entry.value).for_each(|block| call(block, facts)),
             "variable" => {
                 for block in blocks(&entry.value) {
-                    let default = bodies(&block.value)
-                        .into_iter()
-                        .find_map(|body| body.entry("default"));
-                    let expression = default
-                        .map(|entry| expression_of(&entry.value))
-                        .unwrap_or_default();
+                    let default = bodies(&block.value).into_iter().find_map(|body| body.entry("default"));
+                    let expression = default.map(|entry| expression_of(&entry.value)).unwrap_or_default();
                     let variable = named(&block.key, &expression, &[]);
                     facts.module_mut().variables.push(variable);
                 }
@@ -49,24 +45,15 @@ pub(crate) fn read(root: &Node<'_>, assignments: bool, facts: &mut FileFacts) {
             }
             "output" => {
                 for block in blocks(&entry.value) {
-                    if let Some(value) = bodies(&block.value)
-                        .into_iter()
-                        .find_map(|body| body.entry("value"))
-                    {
-                        let output = Named {
-                            name: block.key.as_ref().into(),
-                            ..name_of(value)
-                        };
+                    if let Some(value) = bodies(&block.value).into_iter().find_map(|body| body.entry("value")) {
+                        let output = Named { name: block.key.as_ref().into(), ..name_of(value) };
                         facts.module_mut().outputs.push(output);
                     }
                 }
             }
             "terraform" => {
                 let settings = bodies(&entry.value);
-                if settings
-                    .iter()
-                    .any(|body| body.get("backend").is_some() || body.get("cloud").is_some())
-                {
+                if settings.iter().any(|body| body.get("backend").is_some() || body.get("cloud").is_some()) {
                     facts.module_mut().root = true;
                 }
             }
@@ -90,11 +77,7 @@ fn blocks<'n, 'a>(node: &'n Node<'a>) -> impl Iterator<Item = &'n Entry<'a>> {
 fn resource(block: &str, type_name: &str, entry: &Entry<'_>, facts: &mut FileFacts) {
     for body in bodies(&entry.value) {
         // An object stands on its key's line, an object in a list on its own.
-        let line = if matches!(entry.value.data, Data::List(_)) {
-            body.line
-        } else {
-            entry.line
-        };
+        let line = if matches!(entry.value.data, Data::List(_)) { body.line } else { entry.line };
         let mut resource = new_resource(&facts.file, line, block, type_name, &entry.key);
         let mut mentions = Vec::new();
         let mut prefix = String::new();
@@ -104,12 +87,7 @@ fn resource(block: &str, type_name: &str, entry: &Entry<'_>, facts: &mut FileFac
     }
 }
 
-fn flatten(
-    node: &Node<'_>,
-    prefix: &mut String,
-    attributes: &mut BTreeMap<String, Value>,
-    mentions: &mut Vec<String>,
-) {
+fn flatten(node: &Node<'_>, prefix: &mut String, attributes: &mut BTreeMap<String, Value>, mentions: &mut Vec<String>) {
     match &node.data {
         Data::Map(entries) => {
             for entry in entries {
@@ -130,19 +108,13 @@ fn flatten(
                 prefix.truncate(before);
             }
         }
-        Data::List(items)
-            if items
-                .iter()
-                .all(|item| item.text().is_some_and(|text| !text.contains("${"))) =>
-        {
+        Data::List(items) if items.iter().all(|item| item.text().is_some_and(|text| !text.contains("${"))) => {
             let joined: Vec<&str> = items.iter().filter_map(Node::text).collect();
             if !joined.is_empty() {
                 put(attributes, prefix, text(&joined.join(",")));
             }
         }
-        Data::List(items) => items
-            .iter()
-            .for_each(|item| flatten(item, prefix, attributes, mentions)),
+        Data::List(items) => items.iter().for_each(|item| flatten(item, prefix, attributes, mentions)),
         Data::Text(value) if value.contains("${") || is_reference(prefix, value) => {
             let expression = template(value);
             mention(&expression, mentions);
@@ -171,11 +143,7 @@ fn mention(expression: &str, mentions: &mut Vec<String>) {
 
 fn call(block: &Entry<'_>, facts: &mut FileFacts) {
     for body in bodies(&block.value) {
-        let mut call = ModuleCall {
-            name: block.key.as_ref().into(),
-            line: block.line,
-            ..ModuleCall::default()
-        };
+        let mut call = ModuleCall { name: block.key.as_ref().into(), line: block.line, ..ModuleCall::default() };
         for entry in body.map() {
             match &*entry.key {
                 "source" => call.source = entry.value.text().unwrap_or_default().into(),
@@ -231,16 +199,12 @@ fn write_expression(node: &Node<'_>, made: &mut String) {
 
 /// A string of JSON syntax as an expression: `${x}` alone is `x`.
 fn template(value: &str) -> String {
-    if let Some(inside) = value
-        .strip_prefix("${")
-        .and_then(|rest| rest.strip_suffix('}'))
+    if let Some(inside) = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
         && !inside.contains(['{', '}'])
     {
         return inside.to_owned();
     }
-    if matches!(value, "true" | "false")
-        || (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()))
-    {
+    if matches!(value, "true" | "false") || (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())) {
         return value.to_owned();
     }
     quote(value)

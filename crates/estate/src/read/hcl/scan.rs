@@ -79,9 +79,7 @@ impl<'a> Scanner<'a> {
     fn line_at(&mut self, offset: usize) -> u32 {
         if offset > self.counted {
             let lines = memchr_iter(b'\n', &self.bytes[self.counted..offset]).count();
-            self.line = self
-                .line
-                .saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
+            self.line = self.line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
             self.counted = offset;
         }
         self.line
@@ -145,19 +143,14 @@ impl<'a> Scanner<'a> {
                     self.labels.push(label);
                 }
                 // Not HCL, but its meaning is plain: the brace stands on the next line.
-                Some(b'\n' | b'\r') if !self.labels.is_empty() && self.brace_follows() => {
-                    self.skip_blank()
-                }
+                Some(b'\n' | b'\r') if !self.labels.is_empty() && self.brace_follows() => self.skip_blank(),
                 _ => return self.wrong("expected `=` or `{` after a name"),
             }
         }
     }
 
     fn brace_follows(&self) -> bool {
-        self.bytes[self.at..]
-            .iter()
-            .find(|b| !b.is_ascii_whitespace())
-            == Some(&b'{')
+        self.bytes[self.at..].iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
     }
 
     fn wrong(&mut self, why: &'static str) -> Item<'a> {
@@ -196,9 +189,7 @@ impl<'a> Scanner<'a> {
         loop {
             match self.peek() {
                 Some(b' ' | b'\t') => self.at += 1,
-                Some(b'/') if self.bytes.get(self.at + 1) == Some(&b'*') => {
-                    self.skip_block_comment()
-                }
+                Some(b'/') if self.bytes.get(self.at + 1) == Some(&b'*') => self.skip_block_comment(),
                 _ => return,
             }
         }
@@ -210,9 +201,7 @@ impl<'a> Scanner<'a> {
                 Some(b' ' | b'\t' | b'\r' | b'\n' | b',' | b';') => self.at += 1,
                 Some(b'#') => self.skip_line(),
                 Some(b'/') if self.bytes.get(self.at + 1) == Some(&b'/') => self.skip_line(),
-                Some(b'/') if self.bytes.get(self.at + 1) == Some(&b'*') => {
-                    self.skip_block_comment()
-                }
+                Some(b'/') if self.bytes.get(self.at + 1) == Some(&b'*') => self.skip_block_comment(),
                 // A byte order mark, or a space that came with copied text.
                 Some(0xef) if self.bytes[self.at..].starts_with(b"\xef\xbb\xbf") => self.at += 3,
                 Some(0xc2) if self.bytes[self.at..].starts_with(b"\xc2\xa0") => self.at += 2,
@@ -313,10 +302,7 @@ impl<'a> Scanner<'a> {
                 b'\\' => self.at += 2,
                 b'\n' => return false,
                 b'$' | b'%' => {
-                    let run = self.bytes[self.at..]
-                        .iter()
-                        .take_while(|&&c| c == b)
-                        .count();
+                    let run = self.bytes[self.at..].iter().take_while(|&&c| c == b).count();
                     self.at += run;
                     // `$${` is an escape for `${`.
                     if run == 1 && self.peek() == Some(b'{') {
@@ -346,10 +332,7 @@ impl<'a> Scanner<'a> {
             return true;
         }
         let mark = &self.bytes[word..body];
-        let mut at = self.bytes[body..]
-            .iter()
-            .position(|&b| b == b'\n')
-            .map_or(self.bytes.len(), |n| body + n + 1);
+        let mut at = self.bytes[body..].iter().position(|&b| b == b'\n').map_or(self.bytes.len(), |n| body + n + 1);
         let start = at;
         while at < self.bytes.len() {
             let rest = &self.bytes[at..];
@@ -398,12 +381,7 @@ impl<'a> Scanner<'a> {
             _ => return,
         };
         for _ in 0..parts {
-            if self.peek() != Some(b'.')
-                || !self
-                    .bytes
-                    .get(self.at + 1)
-                    .is_some_and(|&b| is_name_start(b))
-            {
+            if self.peek() != Some(b'.') || !self.bytes.get(self.at + 1).is_some_and(|&b| is_name_start(b)) {
                 break;
             }
             self.at += 1;
@@ -451,27 +429,14 @@ mod tests {
         let text = "# c\nresource \"a_b\" \"c\" { /* x */\n  n = 1 # one\n  m = {\n    k = \"}${f(\"}\")}\"\n  }\n  b {}\n}\n";
         assert_eq!(
             items(text),
-            [
-                "2 resource [\"a_b\", \"c\"]",
-                "3 n=1",
-                "4 m={\n    k = \"}${f(\"}\")}\"\n  }",
-                "7 b []",
-                "7 close",
-                "8 close"
-            ]
+            ["2 resource [\"a_b\", \"c\"]", "3 n=1", "4 m={\n    k = \"}${f(\"}\")}\"\n  }", "7 b []", "7 close", "8 close"]
         );
     }
 
     #[test]
     fn heredocs_hide_what_they_hold() {
         let text = "a = <<-EOT\n  resource \"x\" \"y\" {\n  ${aws_vpc.main.id}\n  EOT\nb = f(<<E\n}\nE\n)\n";
-        assert_eq!(
-            items(text),
-            [
-                "1 a=<<-EOT\n  resource \"x\" \"y\" {\n  ${aws_vpc.main.id}\n  EOT",
-                "5 b=f(<<E\n}\nE\n)"
-            ]
-        );
+        assert_eq!(items(text), ["1 a=<<-EOT\n  resource \"x\" \"y\" {\n  ${aws_vpc.main.id}\n  EOT", "5 b=f(<<E\n}\nE\n)"]);
     }
 
     #[test]
@@ -489,13 +454,8 @@ mod tests {
 
     #[test]
     fn mentions_are_collected_once() {
-        let mut scanner = Scanner::new(
-            "a = [aws_vpc.main.id, \"${aws_vpc.main.arn}-${var.x}\", data.aws_ami.u[0].id, each.value.b_c]\n",
-        );
+        let mut scanner = Scanner::new("a = [aws_vpc.main.id, \"${aws_vpc.main.arn}-${var.x}\", data.aws_ami.u[0].id, each.value.b_c]\n");
         scanner.next_item();
-        assert_eq!(
-            scanner.mentions,
-            ["aws_vpc.main", "var.x", "data.aws_ami.u"]
-        );
+        assert_eq!(scanner.mentions, ["aws_vpc.main", "var.x", "data.aws_ami.u"]);
     }
 }

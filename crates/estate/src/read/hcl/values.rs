@@ -14,11 +14,7 @@ const COLLECTION_BYTES_MAX: usize = 8 << 10;
 const HOPELESS_BYTES_MAX: usize = 120;
 
 /// Adds what an expression says under a key.
-pub(super) fn put_expression(
-    attributes: &mut BTreeMap<String, Value>,
-    key: &str,
-    expression: &str,
-) {
+pub(super) fn put_expression(attributes: &mut BTreeMap<String, Value>, key: &str, expression: &str) {
     match expression.as_bytes().first() {
         Some(b'"') if expression.len() > 4096 => {}
         Some(b'"') => match unquote(expression) {
@@ -28,27 +24,19 @@ pub(super) fn put_expression(
         Some(b'0'..=b'9') if expression.bytes().all(|b| b.is_ascii_digit() || b == b'.') => {
             put(attributes, key, text(expression));
         }
-        Some(b't' | b'f') if matches!(expression, "true" | "false") => {
-            put(attributes, key, text(expression))
-        }
+        Some(b't' | b'f') if matches!(expression, "true" | "false") => put(attributes, key, text(expression)),
         Some(b'n') if expression == "null" => {}
         // Policies and scripts.
         Some(b'<') => {}
         Some(b'{' | b'[') if is_label_key(key) => {}
-        Some(b'{' | b'[') if expression.len() <= COLLECTION_BYTES_MAX => {
-            put_collection(attributes, key, expression)
-        }
+        Some(b'{' | b'[') if expression.len() <= COLLECTION_BYTES_MAX => put_collection(attributes, key, expression),
         Some(_) => put(attributes, key, open(expression)),
         None => {}
     }
 }
 
 /// Keeps the expression of `count` or `for_each` until the module's variables are known.
-pub(super) fn put_repetition(
-    attributes: &mut BTreeMap<String, Value>,
-    name: &str,
-    expression: &str,
-) {
+pub(super) fn put_repetition(attributes: &mut BTreeMap<String, Value>, name: &str, expression: &str) {
     if expression.len() <= COLLECTION_BYTES_MAX {
         put(attributes, name, Value::Unknown(expression.to_owned()));
     }
@@ -65,10 +53,7 @@ fn open(expression: &str) -> Value {
 
 /// Names that people give to things, and that say nothing about a service.
 fn is_label_key(key: &str) -> bool {
-    matches!(
-        key.rsplit('.').next(),
-        Some("tags" | "tags_all" | "labels" | "depends_on" | "ignore_changes")
-    )
+    matches!(key.rsplit('.').next(), Some("tags" | "tags_all" | "labels" | "depends_on" | "ignore_changes"))
 }
 
 fn put_collection(attributes: &mut BTreeMap<String, Value>, key: &str, expression: &str) {

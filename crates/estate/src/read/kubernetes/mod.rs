@@ -36,16 +36,8 @@ fn object(node: &Node<'_>, depth: usize, facts: &mut FileFacts) {
     if depth > DEPTH_MAX {
         return;
     }
-    if kind.ends_with("List")
-        && node
-            .get("items")
-            .is_some_and(|items| matches!(items.data, Data::List(_)))
-    {
-        node.get("items")
-            .map(Node::list)
-            .unwrap_or_default()
-            .iter()
-            .for_each(|item| object(item, depth + 1, facts));
+    if kind.ends_with("List") && node.get("items").is_some_and(|items| matches!(items.data, Data::List(_))) {
+        node.get("items").map(Node::list).unwrap_or_default().iter().for_each(|item| object(item, depth + 1, facts));
         return;
     }
     let group = group_of(version);
@@ -81,9 +73,7 @@ fn bases(node: &Node<'_>, depth: usize, facts: &mut FileFacts) {
             bases(&entry.value, depth, facts);
         }
     }
-    node.list()
-        .iter()
-        .for_each(|item| bases(item, depth, facts));
+    node.list().iter().for_each(|item| bases(item, depth, facts));
 }
 
 /// The group of an API version; `core` for the one without a name.
@@ -111,11 +101,7 @@ fn new_resource(file: &Arc<str>, line: u32, address: String, group: &str, kind: 
         line,
         address,
         kind: format!("{group}/{kind}"),
-        provider: if group == "core" {
-            Provider::Kubernetes
-        } else {
-            providers::api_group(group)
-        },
+        provider: if group == "core" { Provider::Kubernetes } else { providers::api_group(group) },
         notation: Notation::Kubernetes,
         data: false,
         attributes: BTreeMap::new(),
@@ -154,38 +140,18 @@ pub(crate) fn scan_lines(text: &str, lines_before: u32, facts: &mut FileFacts) {
     let (Some(version), Some(kind), Some(first)) = (version, kind, first) else {
         return;
     };
-    let is_word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"./-".contains(&b))
-    };
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"./-".contains(&b));
     if !is_word(kind) {
         return;
     }
-    let group = if is_word(version) {
-        group_of(version)
-    } else {
-        "core"
-    };
+    let group = if is_word(version) { group_of(version) } else { "core" };
     let name = name.unwrap_or("?");
-    let resource = new_resource(
-        &facts.file,
-        first + lines_before,
-        format!("{kind}/{name}"),
-        group,
-        kind,
-    );
+    let resource = new_resource(&facts.file, first + lines_before, format!("{kind}/{name}"), group, kind);
     let address = resource.address.clone();
     facts.push(resource);
     signals::scan_lines(text, lines_before, &address, facts);
 }
 
 fn scalar(value: &str) -> &str {
-    value
-        .split(" #")
-        .next()
-        .unwrap_or(value)
-        .trim()
-        .trim_matches(['"', '\''])
+    value.split(" #").next().unwrap_or(value).trim().trim_matches(['"', '\''])
 }

@@ -18,53 +18,20 @@ pub(super) fn collect(object: &Node<'_>, address: &str, facts: &mut FileFacts) {
     walk(object, "", address, &mut seen, facts);
 }
 
-fn walk(
-    node: &Node<'_>,
-    under: &str,
-    address: &str,
-    seen: &mut HashSet<String>,
-    facts: &mut FileFacts,
-) {
+fn walk(node: &Node<'_>, under: &str, address: &str, seen: &mut HashSet<String>, facts: &mut FileFacts) {
     match &node.data {
-        Data::List(items) => items
-            .iter()
-            .for_each(|item| walk(item, under, address, seen, facts)),
+        Data::List(items) => items.iter().for_each(|item| walk(item, under, address, seen, facts)),
         Data::Map(entries) => {
             for entry in entries {
                 match (&*entry.key, entry.value.text()) {
-                    (key, value)
-                        if matches!(
-                            under,
-                            "annotations" | "labels" | "nodeSelector" | "matchLabels"
-                        ) =>
-                    {
+                    (key, value) if matches!(under, "annotations" | "labels" | "nodeSelector" | "matchLabels") => {
                         if let Some((kind, provider)) = annotation(key, value.unwrap_or_default()) {
-                            add(
-                                kind,
-                                provider,
-                                entry.line,
-                                (key, value),
-                                address,
-                                seen,
-                                facts,
-                            );
+                            add(kind, provider, entry.line, (key, value), address, seen, facts);
                         }
                     }
-                    (
-                        "provisioner" | "driver" | "storageClassName" | "ingressClassName"
-                        | "controller",
-                        Some(value),
-                    ) => {
+                    ("provisioner" | "driver" | "storageClassName" | "ingressClassName" | "controller", Some(value)) => {
                         if let Some((kind, provider)) = driver(value) {
-                            add(
-                                kind,
-                                provider,
-                                entry.line,
-                                (&entry.key, Some(value)),
-                                address,
-                                seen,
-                                facts,
-                            );
+                            add(kind, provider, entry.line, (&entry.key, Some(value)), address, seen, facts);
                         }
                     }
                     ("image", Some(value)) => image(value, entry.line, address, seen, facts),
@@ -82,15 +49,7 @@ fn image(value: &str, line: u32, address: &str, seen: &mut HashSet<String>, fact
     if let Some((kind, provider)) = images::classify(value)
         && provider != Provider::Kubernetes
     {
-        add(
-            kind,
-            provider,
-            line,
-            ("image", Some(value)),
-            address,
-            seen,
-            facts,
-        );
+        add(kind, provider, line, ("image", Some(value)), address, seen, facts);
     }
 }
 
@@ -107,11 +66,7 @@ fn add(
         return;
     }
     let mut attributes = BTreeMap::new();
-    put(
-        &mut attributes,
-        attribute.0,
-        text(attribute.1.unwrap_or_default()),
-    );
+    put(&mut attributes, attribute.0, text(attribute.1.unwrap_or_default()));
     facts.push(Resource {
         file: Arc::clone(&facts.file),
         line,
@@ -161,9 +116,7 @@ fn driver(value: &str) -> Option<(String, Provider)> {
         | "managed-csi"
         | "azurefile"
         | "azurefile-csi" => Provider::Azure,
-        "gce" | "gce-internal" | "kubernetes.io/gce-pd" | "premium-rwo" | "standard-rwo" => {
-            Provider::Gcp
-        }
+        "gce" | "gce-internal" | "kubernetes.io/gce-pd" | "premium-rwo" | "standard-rwo" => Provider::Gcp,
         _ => providers::domain(value.split('/').next().unwrap_or(value))?,
     };
     Some((format!("provisioner:{}", cut(value, 100)), provider))
@@ -184,28 +137,12 @@ pub(super) fn scan_lines(document: &str, lines_before: u32, address: &str, facts
             "image" => image(value, number, address, &mut seen, facts),
             "provisioner" | "driver" | "ingressClassName" => {
                 if let Some((kind, provider)) = driver(value) {
-                    add(
-                        kind,
-                        provider,
-                        number,
-                        (key, Some(value)),
-                        address,
-                        &mut seen,
-                        facts,
-                    );
+                    add(kind, provider, number, (key, Some(value)), address, &mut seen, facts);
                 }
             }
             _ => {
                 if let Some((kind, provider)) = annotation(key.trim_matches(['"', '\'']), value) {
-                    add(
-                        kind,
-                        provider,
-                        number,
-                        (key, Some(value)),
-                        address,
-                        &mut seen,
-                        facts,
-                    );
+                    add(kind, provider, number, (key, Some(value)), address, &mut seen, facts);
                 }
             }
         }

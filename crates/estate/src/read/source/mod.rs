@@ -59,27 +59,15 @@ pub(super) struct Found {
 
 impl Found {
     fn aws(sdk: &'static str, service: &str) -> Self {
-        Found {
-            sdk,
-            service: names::aws(service),
-            provider: Provider::Aws,
-        }
+        Found { sdk, service: names::aws(service), provider: Provider::Aws }
     }
 
     fn google(service: &str) -> Self {
-        Found {
-            sdk: "google-cloud",
-            service: names::google(service),
-            provider: Provider::Gcp,
-        }
+        Found { sdk: "google-cloud", service: names::google(service), provider: Provider::Gcp }
     }
 
     fn azure(service: &str) -> Self {
-        Found {
-            sdk: "azure-sdk",
-            service: names::azure(service),
-            provider: Provider::Azure,
-        }
+        Found { sdk: "azure-sdk", service: names::azure(service), provider: Provider::Azure }
     }
 }
 
@@ -87,20 +75,12 @@ impl Found {
 const LINE_BYTES_MAX: usize = 2048;
 
 /// Words of which every file with a signal has one.
-static WORDS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
-    [
-        "boto", "aws", "Amazon", "amazon", "zure", "google", "Google", "firebase", "vertexai",
-    ]
-    .map(Finder::new)
-    .into()
-});
+static WORDS: LazyLock<Vec<Finder<'static>>> =
+    LazyLock::new(|| ["boto", "aws", "Amazon", "amazon", "zure", "google", "Google", "firebase", "vertexai"].map(Finder::new).into());
 
 /// Reads a file.
 pub(crate) fn read(text: &str, language: Language, facts: &mut FileFacts) {
-    if !WORDS
-        .iter()
-        .any(|word| word.find(text.as_bytes()).is_some())
-    {
+    if !WORDS.iter().any(|word| word.find(text.as_bytes()).is_some()) {
         return;
     }
     let mut seen: HashSet<String> = HashSet::new();
@@ -125,12 +105,7 @@ pub(crate) fn read(text: &str, language: Language, facts: &mut FileFacts) {
     for (number, found) in generic {
         let prefix = format!("{}:", found.sdk);
         if !seen.iter().any(|kind| kind.starts_with(&prefix)) {
-            facts.push(signal(
-                &facts.file,
-                number,
-                format!("{prefix}{}", names::CORE),
-                found.provider,
-            ));
+            facts.push(signal(&facts.file, number, format!("{prefix}{}", names::CORE), found.provider));
         }
     }
 }

@@ -40,15 +40,7 @@ pub(super) fn aws(written: &str) -> String {
         "s3presignedpost" | "s3requestpresigner" | "s3control" | "s3manager" | "storage" => "s3",
         "servicediscovery" => "servicediscovery",
         "lambdaruntime" | "lambdaevents" => "lambda",
-        ""
-        | "core"
-        | "config"
-        | "types"
-        | "credentialproviders"
-        | "util"
-        | "runtime"
-        | "auth"
-        | "sdkcore" => CORE,
+        "" | "core" | "config" | "types" | "credentialproviders" | "util" | "runtime" | "auth" | "sdkcore" => CORE,
         _ => return lower,
     };
     name.to_owned()
@@ -71,9 +63,7 @@ pub(super) fn google(written: &str) -> String {
         "bigquery-storage" | "bigquerystorage" => "bigquery",
         "firestore-admin" => "firestore",
         "data-catalog" => "datacatalog",
-        "" | "core" | "common" | "option" | "auth" | "api-core" | "cloud" | "compute-metadata" => {
-            CORE
-        }
+        "" | "core" | "common" | "option" | "auth" | "api-core" | "cloud" | "compute-metadata" => CORE,
         other => other,
     };
     name.to_owned()
@@ -85,42 +75,22 @@ pub(super) fn azure(written: &str) -> String {
     let name = match lower.as_str() {
         "storage-azblob" | "storage-blobs" | "blob" | "azblob" | "storageblob" => "storage-blob",
         "storage-azqueue" | "storage-queues" | "azqueue" => "storage-queue",
-        "storage-azdatalake"
-        | "storage-file-datalake"
-        | "storage-files-datalake"
-        | "storage-datalake" => "storage-file-datalake",
+        "storage-azdatalake" | "storage-file-datalake" | "storage-files-datalake" | "storage-datalake" => "storage-file-datalake",
         "storage-azfile" | "storage-file-share" | "storage-files-shares" => "storage-file-share",
-        "data-azcosmos" | "data-cosmos" | "azcosmos" | "cosmosdb" | "documentdb"
-        | "data-tables-cosmos" => "cosmos",
+        "data-azcosmos" | "data-cosmos" | "azcosmos" | "cosmosdb" | "documentdb" | "data-tables-cosmos" => "cosmos",
         "data-aztables" | "data-tables" | "aztables" => "data-tables",
-        "messaging-azservicebus" | "messaging-servicebus" | "service-bus" | "azservicebus" => {
-            "servicebus"
-        }
-        "messaging-azeventhubs"
-        | "messaging-eventhubs"
-        | "event-hubs"
-        | "eventhubs"
-        | "azeventhubs" => "eventhub",
+        "messaging-azservicebus" | "messaging-servicebus" | "service-bus" | "azservicebus" => "servicebus",
+        "messaging-azeventhubs" | "messaging-eventhubs" | "event-hubs" | "eventhubs" | "azeventhubs" => "eventhub",
         "messaging-eventgrid" | "messaging-azeventgrid" => "eventgrid",
-        "security-keyvault-azsecrets" | "keyvault-azsecrets" | "security-keyvault-secrets" => {
-            "keyvault-secrets"
-        }
-        "security-keyvault-azkeys" | "keyvault-azkeys" | "security-keyvault-keys" => {
-            "keyvault-keys"
-        }
-        "security-keyvault-azcertificates" | "security-keyvault-certificates" => {
-            "keyvault-certificates"
-        }
+        "security-keyvault-azsecrets" | "keyvault-azsecrets" | "security-keyvault-secrets" => "keyvault-secrets",
+        "security-keyvault-azkeys" | "keyvault-azkeys" | "security-keyvault-keys" => "keyvault-keys",
+        "security-keyvault-azcertificates" | "security-keyvault-certificates" => "keyvault-certificates",
         "azidentity" => "identity",
         "ai-azopenai" | "openai" | "ai-openai-assistants" => "ai-openai",
         "functions-worker" | "webjobs" | "functions-extensions" => "functions",
-        "" | "core" | "azcore" | "core-http" | "core-auth" | "common" | "ms-rest-js" | "logger"
-        | "abort-controller" => CORE,
+        "" | "core" | "azcore" | "core-http" | "core-auth" | "common" | "ms-rest-js" | "logger" | "abort-controller" => CORE,
         other => {
-            return match other
-                .strip_prefix("arm-")
-                .or_else(|| other.strip_prefix("resourcemanager-"))
-            {
+            return match other.strip_prefix("arm-").or_else(|| other.strip_prefix("resourcemanager-")) {
                 Some(managed) => format!("mgmt-{}", managed.split('-').next().unwrap_or(managed)),
                 None => other.to_owned(),
             };
