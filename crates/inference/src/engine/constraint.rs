@@ -84,8 +84,7 @@ fn vocabulary(model: &Arc<Model>) -> Option<TokEnv> {
 fn factory(model: &Arc<Model>) -> Result<ParserFactory, String> {
     let environment = vocabulary(model).ok_or("the model has no end-of-text token")?;
     let slices = llguidance::earley::SlicedBiasComputer::general_slices();
-    let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)
-        .map_err(|error| error.to_string())?;
+    let mut factory = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices).map_err(|error| error.to_string())?;
     factory.quiet();
     let limits = factory.limits_mut();
     limits.max_grammar_size = 200_000;

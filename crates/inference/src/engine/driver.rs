@@ -86,7 +86,7 @@ impl Driver {
             self.finish_unloading();
             self.report();
             if let Err(fault) = result {
-                self.fail_all(&Error::internal(&fault));
+                self.fail_all(&Error::internal(fault));
                 return Err(fault.to_string());
             }
         }

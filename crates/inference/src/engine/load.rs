@@ -42,7 +42,9 @@ pub enum LoadError {
     #[error("models of architecture {0} cannot be served: only decoders with a cache of keys and values can")]
     Unsupported(String),
     /// Weights and the smallest cache are more than the order allows.
-    #[error("the model needs {needed_bytes} bytes for weights and the smallest cache, and may use {allowed_bytes}; allow more memory or choose a smaller model")]
+    #[error(
+        "the model needs {needed_bytes} bytes for weights and the smallest cache, and may use {allowed_bytes}; allow more memory or choose a smaller model"
+    )]
     TooLarge {
         /// Needed.
         needed_bytes: u64,
@@ -95,21 +97,14 @@ pub(crate) fn load(order: &ServeOrder) -> Result<Loaded, LoadError> {
     if !model.is_plain_decoder() {
         return Err(LoadError::Unsupported(architecture));
     }
-    let threads = order.threads.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1))
-    });
+    let threads =
+        order.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)));
     let sequences_max = order.sequences_max.clamp(1, SEQUENCES_LIMIT * 3 / 4);
     let slots = (sequences_max * 2 + 32).min(SEQUENCES_LIMIT);
     let cell_bytes = cell_bytes(&model, &architecture);
     let cells = cells(order, &model, cell_bytes)?;
-    let options = ContextOptions {
-        cells,
-        batch_tokens_max: BATCH_TOKENS_MAX,
-        outputs_max: slots,
-        sequences: slots,
-        threads,
-        embeddings: false,
-    };
+    let options =
+        ContextOptions { cells, batch_tokens_max: BATCH_TOKENS_MAX, outputs_max: slots, sequences: slots, threads, embeddings: false };
     let cache_bytes = u64::from(cells) * cell_bytes;
     let context = Context::new(&model, &options).ok_or(LoadError::NoContext { cells, bytes: cache_bytes })?;
     let context_tokens = context.cells();
@@ -148,9 +143,9 @@ fn cell_bytes(model: &Model, architecture: &str) -> u64 {
 /// Tokens that the cache holds.
 fn cells(order: &ServeOrder, model: &Model, cell_bytes: u64) -> Result<u32, LoadError> {
     let weights = model.weights_bytes();
-    let allowed_bytes = order.memory_max_bytes.unwrap_or_else(|| {
-        memory_available_bytes().map_or(u64::MAX, |bytes| bytes.saturating_sub(MEMORY_MARGIN_BYTES))
-    });
+    let allowed_bytes = order
+        .memory_max_bytes
+        .unwrap_or_else(|| memory_available_bytes().map_or(u64::MAX, |bytes| bytes.saturating_sub(MEMORY_MARGIN_BYTES)));
     let needed_bytes = weights.saturating_add(u64::from(CELLS_MIN) * cell_bytes);
     if order.memory_max_bytes.is_some() && needed_bytes > allowed_bytes {
         return Err(LoadError::TooLarge { needed_bytes, allowed_bytes });

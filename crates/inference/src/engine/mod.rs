@@ -26,11 +26,14 @@ use std::time::Instant;
 
 use freehold_dialects::canonical::{FinishReason, TokenLogprob, Usage};
 use freehold_domain::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use llama::LlamaEngine;
 pub use load::{LoadError, devices};
 pub use native::backend;
+
+/// What the engine's thread will answer; closed without an answer only if the engine fails.
+pub type Later<T> = oneshot::Receiver<Result<T, Error>>;
 
 /// A token of the model's vocabulary.
 pub type Token = i32;
@@ -47,7 +50,8 @@ pub trait Engine: Send + Sync {
     /// The text holds what the tokenizer cannot take.
     fn tokenize(&self, text: &str, special: bool, begin: bool) -> Result<Vec<Token>, Error>;
 
-    /// Queues a request.
+    /// Queues a request. A constraint is compiled on the calling thread: milliseconds, and some tenths of a second
+    /// for the first one after the start, so an asynchronous caller hands such requests to a blocking thread.
     ///
     /// # Errors
     /// `rate_limited` when the queue is full, `context_length_exceeded` naming both numbers, `invalid_request`,
@@ -58,19 +62,19 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// As [`Engine::generate`].
-    fn embed(&self, request: EmbedRequest) -> Result<tokio::sync::oneshot::Receiver<Result<Vec<Vec<f32>>, Error>>, Error>;
+    fn embed(&self, request: EmbedRequest) -> Result<Later<Vec<Vec<f32>>>, Error>;
 
     /// Loads a LoRA adapter under a name. Replaces nothing: a name in use is a conflict.
     ///
     /// # Errors
     /// The file cannot be read or does not fit the model.
-    fn load_adapter(&self, name: &str, path: &std::path::Path) -> Result<tokio::sync::oneshot::Receiver<Result<(), Error>>, Error>;
+    fn load_adapter(&self, name: &str, path: &std::path::Path) -> Result<Later<()>, Error>;
 
     /// Unloads an adapter once no request uses it; its cached prefixes go with it.
     ///
     /// # Errors
     /// `not_found`.
-    fn unload_adapter(&self, name: &str) -> Result<tokio::sync::oneshot::Receiver<Result<(), Error>>, Error>;
+    fn unload_adapter(&self, name: &str) -> Result<Later<()>, Error>;
 
     /// Names of the adapters that are loaded.
     fn adapters(&self) -> Vec<String>;

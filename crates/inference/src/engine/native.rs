@@ -132,12 +132,7 @@ impl Model {
         loop {
             // SAFETY: the buffer is as long as said; llama.cpp ends the text with a zero.
             let length = unsafe {
-                sys::llama_model_meta_val_str(
-                    self.model.as_ptr(),
-                    key.as_ptr(),
-                    buffer.as_mut_ptr().cast::<c_char>(),
-                    buffer.len(),
-                )
+                sys::llama_model_meta_val_str(self.model.as_ptr(), key.as_ptr(), buffer.as_mut_ptr().cast::<c_char>(), buffer.len())
             };
             let length = usize::try_from(length).ok()?;
             if length < buffer.len() {
@@ -164,8 +159,7 @@ impl Model {
     /// The beginning-of-text token, and whether prompts begin with it.
     pub fn begin_token(&self) -> (Option<Token>, bool) {
         // SAFETY: reads fields of a live vocabulary.
-        let (token, wanted) =
-            unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_get_add_bos(self.vocab())) };
+        let (token, wanted) = unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_get_add_bos(self.vocab())) };
         (Some(token).filter(|&token| self.valid(token)), wanted)
     }
 
@@ -210,16 +204,7 @@ impl Model {
             let spare = out.spare_capacity_mut();
             let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);
             // SAFETY: llama.cpp writes at most `room` bytes into the spare capacity.
-            let written = unsafe {
-                sys::llama_token_to_piece(
-                    self.vocab(),
-                    token,
-                    spare.as_mut_ptr().cast::<c_char>(),
-                    room,
-                    0,
-                    special,
-                )
-            };
+            let written = unsafe { sys::llama_token_to_piece(self.vocab(), token, spare.as_mut_ptr().cast::<c_char>(), room, 0, special) };
             if let Ok(written) = usize::try_from(written) {
                 // SAFETY: that many bytes were just written.
                 unsafe { out.set_len(out.len() + written) };
@@ -444,12 +429,7 @@ impl Context {
         let mut scales = [1.0_f32];
         // SAFETY: the arrays hold as many entries as said; the engine keeps the adapter while it is set.
         let code = unsafe {
-            sys::llama_set_adapters_lora(
-                self.context.as_ptr(),
-                adapters.as_mut_ptr(),
-                usize::from(adapter.is_some()),
-                scales.as_mut_ptr(),
-            )
+            sys::llama_set_adapters_lora(self.context.as_ptr(), adapters.as_mut_ptr(), usize::from(adapter.is_some()), scales.as_mut_ptr())
         };
         code == 0
     }

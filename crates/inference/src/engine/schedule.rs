@@ -43,7 +43,7 @@ pub(crate) struct Limits {
     pub slots: u32,
     /// Tokens of a step.
     pub batch_tokens_max: u32,
-    /// Prompt tokens of a step while answers are running.
+    /// Prompt tokens of a step while answers are running, for each share that has prompts.
     pub busy_prompt_tokens_max: u32,
 }
 
@@ -211,6 +211,7 @@ impl Scheduler {
     }
 
     /// Prompt and answer of a sequence so far.
+    #[cfg(test)]
     pub fn tokens(&self, key: SequenceKey) -> &[Token] {
         &self.sequence(key).tokens
     }
@@ -259,6 +260,7 @@ impl Scheduler {
     }
 
     /// Sequences without a slot.
+    #[cfg(test)]
     pub fn waiting(&self) -> u32 {
         self.waiting
     }
@@ -392,7 +394,7 @@ impl Scheduler {
     fn fill_prompts(&mut self, plan: &mut Plan, adapter: AdapterKey, decoding: u32) {
         let mut budget = self.limits.batch_tokens_max.saturating_sub(decoding);
         if decoding > 0 {
-            budget = budget.min(self.limits.busy_prompt_tokens_max);
+            budget = budget.min(self.limits.busy_prompt_tokens_max.saturating_mul(self.shares_with_prompts(adapter)));
         }
         let mut blocked: Vec<ShareIndex> = Vec::new();
         let mut closed = false;
@@ -427,6 +429,12 @@ impl Scheduler {
             self.add_rows(plan, key, count);
             budget -= count;
         }
+    }
+
+    fn shares_with_prompts(&self, adapter: AdapterKey) -> u32 {
+        let shares = self.shares.active();
+        let wanting = shares.filter(|(index, share)| !share.waiting.is_empty() || self.running_prompt(*index, adapter).is_some());
+        u32::try_from(wanting.count()).unwrap_or(u32::MAX)
     }
 
     /// The oldest running sequence of a share that is in the middle of its prompt and not in this plan yet.
@@ -519,12 +527,10 @@ impl Scheduler {
             return true;
         }
         let promised: u32 = self.running.iter().map(|&key| self.unplanned(key)).sum();
-        let (length, pinned) =
-            found.map_or((0, 0), |found| (found.length, self.cells.not_running(found.slot, found.length)));
+        let (length, pinned) = found.map_or((0, 0), |found| (found.length, self.cells.not_running(found.slot, found.length)));
         let own = u32::try_from(self.sequence(key).tokens.len()).unwrap_or(u32::MAX) - length;
         let growth = (16 * (running + 1)).min(self.limits.cells / 8);
-        running < self.limits.sequences_max
-            && self.cells.running() + promised + pinned + own + growth <= self.limits.cells
+        running < self.limits.sequences_max && self.cells.running() + promised + pinned + own + growth <= self.limits.cells
     }
 
     /// Tokens of a running sequence that have no cell yet.
@@ -607,9 +613,8 @@ impl Scheduler {
                 sequence.share == share && !sequence.planned
             })
         };
-        let share = self.shares.furthest_ahead(|index, share| {
-            Some(index) != except && share.running >= running_min && newest(index).is_some()
-        })?;
+        let share =
+            self.shares.furthest_ahead(|index, share| Some(index) != except && share.running >= running_min && newest(index).is_some())?;
         newest(share)
     }
 
@@ -637,7 +642,6 @@ enum Admission {
     /// The share's turn has come but there is no room: nobody else may start before it.
     NoRoom,
 }
-
 
 #[cfg(test)]
 #[path = "schedule_tests.rs"]

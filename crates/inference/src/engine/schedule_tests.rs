@@ -89,7 +89,15 @@ impl World {
         self.submit_weighted(share, 100, salt, None, tokens, answer)
     }
 
-    fn submit_weighted(&mut self, share: &str, weight: u32, salt: u8, adapter: Option<u32>, tokens: Vec<Token>, answer: u32) -> SequenceKey {
+    fn submit_weighted(
+        &mut self,
+        share: &str,
+        weight: u32,
+        salt: u8,
+        adapter: Option<u32>,
+        tokens: Vec<Token>,
+        answer: u32,
+    ) -> SequenceKey {
         let mut scope = [salt; 32];
         scope[0] = adapter.map_or(0, |adapter| u8::try_from(adapter).unwrap() + 1);
         let share = Share { key: share.into(), weight };

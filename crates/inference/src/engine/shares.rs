@@ -87,10 +87,7 @@ impl Shares {
     pub fn furthest_behind(&self, mut wants: impl FnMut(ShareIndex, &ShareState) -> bool) -> Option<ShareIndex> {
         let mut best: Option<ShareIndex> = None;
         for (index, state) in self.shares.iter().enumerate() {
-            if !state.idle()
-                && best.is_none_or(|best| state.virtual_time < self.shares[best].virtual_time)
-                && wants(index, state)
-            {
+            if !state.idle() && best.is_none_or(|best| state.virtual_time < self.shares[best].virtual_time) && wants(index, state) {
                 best = Some(index);
             }
         }

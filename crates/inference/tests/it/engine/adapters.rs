@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use freehold_domain::ErrorCode;
 use freehold_inference::engine::{Engine, GenerateRequest, LlamaEngine};
 
-use super::support::{ask, collect, prompt, request, starter, start};
+use super::support::{ask, collect, prompt, request, start, starter};
 
 fn text(out: &mut Vec<u8>, text: &str) {
     out.extend((text.len() as u64).to_le_bytes());

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use freehold_dialects::canonical::{FinishReason, TokenLogprob, Usage};
 use freehold_domain::Error;
-use freehold_inference::engine::{
-    Engine, GenerateRequest, Generation, GenerationEvent, LlamaEngine, SamplingParams, Share, Token,
-};
+use freehold_inference::engine::{Engine, GenerateRequest, Generation, GenerationEvent, LlamaEngine, SamplingParams, Share, Token};
 use freehold_inference::order::ServeOrder;
 
 /// The starter model's file.
