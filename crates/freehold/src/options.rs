@@ -6,6 +6,7 @@
 //! **Invariant:** an unknown key or a value that does not fit is refused with what would be right; nothing is ignored.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -166,6 +167,15 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Whether the log is written as JSON.
+    pub fn log_json(&self) -> bool {
+        match self.log_format {
+            LogFormat::Auto => !std::io::stderr().is_terminal(),
+            LogFormat::Human => false,
+            LogFormat::Json => true,
+        }
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), OptionsError> {

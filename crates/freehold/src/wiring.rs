@@ -160,7 +160,7 @@ fn free_for_models() -> u64 {
 fn worker_settings(options: &Options, memory_budget_bytes: u64) -> anyhow::Result<WorkerSettings> {
     Ok(WorkerSettings {
         program: std::env::current_exe().context("the program cannot find itself")?,
-        arguments: vec!["worker".to_owned()],
+        arguments: worker_arguments(options),
         run_dir: workers::run_dir(&options.data, std::process::id()),
         memory_budget_bytes,
         idle_unload: (options.idle_unload_s > 0).then(|| Duration::from_secs(options.idle_unload_s)),
@@ -174,6 +174,14 @@ fn worker_settings(options: &Options, memory_budget_bytes: u64) -> anyhow::Resul
         keep_spare: options.spare_worker,
         stop_grace: WORKER_GRACE,
     })
+}
+
+fn worker_arguments(options: &Options) -> Vec<String> {
+    let mut arguments = vec!["worker".to_owned(), "--log-level".to_owned(), options.log_level.clone()];
+    if options.log_json() {
+        arguments.push("--log-json".to_owned());
+    }
+    arguments
 }
 
 fn write_service_file(data: &Path) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -63,7 +64,8 @@ pub async fn run(client: &Client, command: KeyCommand) -> anyhow::Result<ExitCod
                 body["models"] = json!(models);
             }
             if let Some(days) = expires_in_days {
-                body["expires_in_s"] = json!(u64::from(days) * 86_400);
+                let end = time::OffsetDateTime::now_utc().checked_add(time::Duration::days(days.into())).context("that is too far away")?;
+                body["expires_at"] = json!(end.format(&time::format_description::well_known::Rfc3339)?);
             }
             if let Some(tenant) = tenant {
                 body["tenant"] = json!(tenant);

@@ -92,7 +92,7 @@ enum Command {
     Options,
     /// Take one order on standard input (started by the service)
     #[command(hide = true)]
-    Worker,
+    Worker(up::LogArgs),
 }
 
 /// Parses, dispatches and returns.
@@ -100,7 +100,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let common = cli.common;
     let outcome = match cli.command {
-        Command::Worker => return freehold_inference::worker::run_worker(),
+        Command::Worker(log) => up::start_log(&log.log_level, log.log_json).map(|()| freehold_inference::worker::run_worker()),
         Command::Audit(args) => audit::run(args),
         Command::Contracts(args) => contracts::run(args),
         Command::Readiness(args) => readiness::run(args),
@@ -129,7 +129,7 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(command) => key::run(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Tenant(command) => tenant::run(&Client::operator(common)?, command).await,
         Command::Operation(command) => operation::run(&Client::operator(common)?, command).await,
-        Command::Up(_) | Command::Down(_) | Command::Audit(_) | Command::Contracts(_) | Command::Readiness(_) | Command::Completions { .. } | Command::Options | Command::Worker => {
+        Command::Up(_) | Command::Down(_) | Command::Audit(_) | Command::Contracts(_) | Command::Readiness(_) | Command::Completions { .. } | Command::Options | Command::Worker(_) => {
             unreachable!("dispatched before a runtime was made")
         }
     }

@@ -1,11 +1,12 @@
 //! `freehold up`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
 use super::Common;
-use crate::options::{LogFormat, Options};
+use crate::options::Options;
 use crate::wiring;
 
 /// How to start the service.
@@ -22,10 +23,21 @@ pub struct UpArgs {
     set: Vec<String>,
 }
 
+/// How a worker logs, as its service does.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// What the log holds
+    #[arg(long, default_value = "info")]
+    pub log_level: String,
+    /// One JSON object a line
+    #[arg(long)]
+    pub log_json: bool,
+}
+
 /// Runs the service until it is stopped.
 pub fn run(common: &Common, args: UpArgs) -> anyhow::Result<ExitCode> {
     let options = gather(common, &args)?;
-    start_log(&options)?;
+    start_log(&options.log_level, options.log_json())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(wiring::run(options))?;
     Ok(ExitCode::SUCCESS)
@@ -48,20 +60,14 @@ fn gather(common: &Common, args: &UpArgs) -> anyhow::Result<Options> {
     Ok(Options::gather(args.config.as_deref(), &environment, &flags)?)
 }
 
-/// Logs to standard error.
-fn start_log(options: &Options) -> anyhow::Result<()> {
-    use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_new(&options.log_level).with_context(|| format!("`log_level` cannot be `{}`", options.log_level))?;
-    let human = match options.log_format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
-        LogFormat::Human => true,
-        LogFormat::Json => false,
-    };
+/// Logs to standard error: one JSON object a line, or for people.
+pub fn start_log(level: &str, json: bool) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(level).with_context(|| format!("`log_level` cannot be `{level}`"))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if human {
-        log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
-    } else {
+    if json {
         log.json().flatten_event(true).with_current_span(false).init();
+    } else {
+        log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
     }
     Ok(())
 }

@@ -60,3 +60,21 @@ fn completions_are_printed() {
         assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("freehold"), "{shell}");
     }
 }
+
+#[test]
+fn a_key_is_made_listed_rotated_and_revoked() {
+    let service = Service::start(&[]);
+    service.cli(&["tenant", "create", "acme"]);
+    let made = service.cli(&["--json", "key", "create", "backend", "--tenant", "acme", "--model", "llama-3.2-3b-instruct", "--expires-in-days", "90"]);
+    let key: Value = serde_json::from_str(&made).expect("JSON");
+    let id = key["id"].as_str().expect("an id");
+    assert!(key["expires_at"].is_string() && key["models"][0] == "llama-3.2-3b-instruct", "{key}");
+    let list = service.cli(&["key", "list", "--tenant", "acme"]);
+    assert!(list.contains("backend") && list.contains("active"), "{list}");
+    let too_long = service.try_cli(&["key", "create", "x", "--expires-in-days", "4000000000"]);
+    assert!(!too_long.status.success());
+    assert!(String::from_utf8_lossy(&too_long.stderr).starts_with("error: "), "{}", String::from_utf8_lossy(&too_long.stderr));
+    let revoked = service.try_cli(&["--key", &service.operator_key, "key", "revoke", id]);
+    assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
+    assert!(service.cli(&["key", "list", "--tenant", "acme"]).contains("revoked"));
+}
