@@ -14,6 +14,9 @@ use crate::catalogue::{Catalogue, Class, Effort, Verdict};
 use crate::lock_in::LockIn;
 use crate::resource::{Estate, PartlyRead, Provider, Resource, Unresolved};
 
+/// What the catalogue adds to a service's name for resources that are judged with another one.
+const PART: &str = " (part of it)";
+
 /// A resource and what the catalogue says of it.
 #[derive(Clone, Debug)]
 pub struct Finding<'e> {
@@ -31,6 +34,12 @@ impl Finding<'_> {
     /// What tells this finding from others from one run to the next: the line is not part of it.
     pub fn fingerprint(&self) -> String {
         fingerprint(&self.resource.file, &self.resource.address, &self.resource.kind, self.verdict.class.letter())
+    }
+
+    /// The service that it counts to: the catalogue marks parts of a service, which do not count on their own.
+    pub fn service(&self) -> &str {
+        let name = self.verdict.service.as_ref();
+        name.strip_suffix(PART).unwrap_or(name)
     }
 
     /// Whether it is reported: neither accepted nor in the baseline.
@@ -133,7 +142,7 @@ impl<'e> Audit<'e> {
     pub fn groups<'a>(&'a self, keep: impl Fn(&Finding<'e>) -> bool) -> Vec<Group<'a, 'e>> {
         let mut index: BTreeMap<(Class, Provider, &str), Vec<&'a Finding<'e>>> = BTreeMap::new();
         for finding in self.findings.iter().filter(|finding| keep(finding)) {
-            let key = (finding.verdict.class, finding.resource.provider, finding.verdict.service.as_ref());
+            let key = (finding.verdict.class, finding.resource.provider, finding.service());
             index.entry(key).or_default().push(finding);
         }
         let mut groups: Vec<Group<'a, 'e>> = index
@@ -273,7 +282,8 @@ impl Baseline {
         if file.schema != crate::report::json::SCHEMA {
             return Err(BaselineError::Schema(file.schema));
         }
-        let fingerprints = file.findings.iter().map(|found| fingerprint(&found.file, &found.address, &found.r#type, &found.class)).collect();
+        let fingerprints =
+            file.findings.iter().map(|found| fingerprint(&found.file, &found.address, &found.r#type, &found.class)).collect();
         Ok(Baseline { fingerprints })
     }
 

@@ -62,7 +62,7 @@ impl LockIn {
             let class = finding.verdict.class;
             let Some(weight_here) = weight(class) else { continue };
             *resources.entry(class).or_default() += 1;
-            let entry = worst.entry((finding.resource.provider, finding.verdict.service.as_ref())).or_insert(class);
+            let entry = worst.entry((finding.resource.provider, finding.service())).or_insert(class);
             if weight(*entry).is_none_or(|known| known < weight_here) || (weight(*entry) == Some(weight_here) && class > *entry) {
                 *entry = class;
             }

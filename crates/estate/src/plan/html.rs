@@ -14,9 +14,14 @@ pub fn to_html(plan: &Plan) -> String {
     let mut page = Page::new("Exit plan");
     page.lead(&format!("Made on {}.", dates::text(plan.date)));
     let gb = plan.egress.iter().fold(0_u64, |sum, row| sum.saturating_add(row.gb));
-    let card = |big: &str, small: &str| format!("<div class=\"card\"><div class=\"big\">{}</div><div class=\"dim\">{}</div></div>", html(big), html(small));
+    let card = |big: &str, small: &str| {
+        format!("<div class=\"card\"><div class=\"big\">{}</div><div class=\"dim\">{}</div></div>", html(big), html(small))
+    };
     let mut cards = String::from("<div class=\"cards\">");
-    cards.push_str(&card(&plan.moves.len().to_string(), &format!("moves in {}", count(plan.moves.iter().map(|one| one.wave).max().unwrap_or(0), "wave"))));
+    cards.push_str(&card(
+        &plan.moves.len().to_string(),
+        &format!("moves in {}", count(plan.moves.iter().map(|one| one.wave).max().unwrap_or(0), "wave")),
+    ));
     cards.push_str(&card(&days(plan.effort_days), "of one engineer who knows both sides"));
     cards.push_str(&card(&format!("{:.1}", plan.lock_in), "lock-in of 100"));
     cards.push_str(&card(&format!("{gb} GB"), "known to leave"));
@@ -98,7 +103,13 @@ fn egress(page: &mut Page, plan: &Plan) {
         let source = row
             .price_url
             .as_deref()
-            .map(|url| format!("{}, {}", link(url, row.price_name.as_deref().unwrap_or("price list")), html(row.price_date.as_deref().unwrap_or_default())))
+            .map(|url| {
+                format!(
+                    "{}, {}",
+                    link(url, row.price_name.as_deref().unwrap_or("price list")),
+                    html(row.price_date.as_deref().unwrap_or_default())
+                )
+            })
             .unwrap_or_default();
         let leaving = match (&row.leaving, &row.leaving_url) {
             (Some(leaving), Some(url)) => format!("{} {}", html(leaving), link(url, "source")),
@@ -124,8 +135,13 @@ fn parts(page: &mut Page, plan: &Plan) {
         let mut text = String::from("<h2>What Freehold takes over</h2><div class=\"card\"><dl>");
         for part in &plan.freehold {
             let types: Vec<String> = part.types.iter().map(|(kind, number)| format!("{number} <code>{}</code>", html(kind))).collect();
-            let _ =
-                write!(text, "<dt>{}</dt><dd>{}<br><span class=\"dim\">{}</span></dd>", html(&part.title), html(&part.how.replace('`', "")), types.join(", "));
+            let _ = write!(
+                text,
+                "<dt>{}</dt><dd>{}<br><span class=\"dim\">{}</span></dd>",
+                html(&part.title),
+                html(&part.how.replace('`', "")),
+                types.join(", ")
+            );
         }
         page.push(&(text + "</dl></div>"));
     }
@@ -185,7 +201,8 @@ fn moves(page: &mut Page, plan: &Plan) {
             wave = one.wave;
             page.push(&format!("<h2>Wave {wave}</h2>"));
         }
-        let resources: Vec<String> = one.resources.iter().rev().map(|(class, number)| format!("{} {number}", badge(class.letter()))).collect();
+        let resources: Vec<String> =
+            one.resources.iter().rev().map(|(class, number)| format!("{} {number}", badge(class.letter()))).collect();
         let mut text = format!(
             "<section class=\"card keep\"><h3>{}. {} <span class=\"dim\">{}</span></h3><p class=\"tag\">{} &nbsp; {}</p><dl>",
             one.step,

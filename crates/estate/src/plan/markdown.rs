@@ -92,10 +92,9 @@ fn egress(text: &mut String, plan: &Plan) {
     text.push_str("\n## Egress\n\n| provider | volume | from | list price | source |\n|---|---:|---|---:|---|\n");
     for row in &plan.egress {
         let price = row.list_price_usd.map(|price| format!("{} USD", price.grouped())).unwrap_or_else(|| "unknown".to_owned());
-        let source = row
-            .price_url
-            .as_deref()
-            .map(|url| format!("[{}]({url}), {}", row.price_name.as_deref().unwrap_or("price list"), row.price_date.as_deref().unwrap_or_default()));
+        let source = row.price_url.as_deref().map(|url| {
+            format!("[{}]({url}), {}", row.price_name.as_deref().unwrap_or("price list"), row.price_date.as_deref().unwrap_or_default())
+        });
         let _ = writeln!(text, "| {} | {} GB | {} | {price} | {} |", row.provider, row.gb, row.volume_from, source.unwrap_or_default());
     }
     text.push('\n');
@@ -128,7 +127,14 @@ fn moves(text: &mut String, plan: &Plan) {
         }
         let resources: Vec<String> = one.resources.iter().rev().map(|(class, number)| format!("{} {number}", class.letter())).collect();
         let _ = write!(text, "\n#### {}. {} ({})\n\n", one.step, markdown(&one.service), one.provider);
-        let _ = writeln!(text, "Class {} {}; resources {}; {}.\n", one.class.letter(), one.class.word(), resources.join(", "), days(one.effort_days));
+        let _ = writeln!(
+            text,
+            "Class {} {}; resources {}; {}.\n",
+            one.class.letter(),
+            one.class.word(),
+            resources.join(", "),
+            days(one.effort_days)
+        );
         if !one.replacements.is_empty() {
             let _ = writeln!(text, "- Replacement: {}", markdown(&one.replacements.join("; ")));
         }
@@ -141,6 +147,7 @@ fn moves(text: &mut String, plan: &Plan) {
         if let Some(gb) = one.declared_gb {
             let _ = writeln!(text, "- Data: {gb} GB declared");
         }
+        text.push('\n');
         for (index, step) in one.steps.iter().enumerate() {
             let _ = writeln!(text, "{}. {}", index + 1, step);
         }

@@ -223,7 +223,7 @@ impl<'a, 'e> Services<'a, 'e> {
         let mut index: BTreeMap<(Provider, &'a str), Vec<&'a Finding<'e>>> = BTreeMap::new();
         for finding in &audit.findings {
             if !finding.resource.data && !matches!(finding.verdict.class, Class::N | Class::U) {
-                index.entry((finding.resource.provider, finding.verdict.service.as_ref())).or_default().push(finding);
+                index.entry((finding.resource.provider, finding.service())).or_default().push(finding);
             }
         }
         let (keys, findings): (Vec<_>, Vec<_>) = index.into_iter().unzip();
@@ -377,7 +377,9 @@ fn losses(services: &Services<'_, '_>) -> Vec<Loss> {
             let nothing = replacement.is_empty() || replacement.eq_ignore_ascii_case("none");
             let stays = finding.verdict.facets.data_portability >= DataPortability::Partial;
             if (nothing && finding.verdict.class != Class::G) || (stays && finding.verdict.class == Class::E) {
-                rows.entry((index, finding.verdict.why.as_ref(), finding.verdict.exit_path.as_ref())).or_default().push(finding.resource.address.clone());
+                rows.entry((index, finding.verdict.why.as_ref(), finding.verdict.exit_path.as_ref()))
+                    .or_default()
+                    .push(finding.resource.address.clone());
             }
         }
     }

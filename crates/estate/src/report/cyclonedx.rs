@@ -24,17 +24,23 @@ pub fn to_text(audit: &Audit<'_>) -> serde_json::Result<String> {
     for (index, finding) in findings.iter().enumerate() {
         by_address.entry(&finding.resource.address).or_insert(index);
         if !matches!(finding.verdict.class, Class::N | Class::U) {
-            services.entry((finding.resource.provider, &finding.verdict.service)).or_default().push(index);
+            services.entry((finding.resource.provider, finding.service())).or_default().push(index);
         }
     }
     let components: Vec<Value> = findings.iter().zip(&refs).map(|(finding, reference)| component(finding, reference)).collect();
-    let service_rows: Vec<Value> = services.iter().map(|((provider, name), members)| service(*provider, name, members, &findings)).collect();
+    let service_rows: Vec<Value> =
+        services.iter().map(|((provider, name), members)| service(*provider, name, members, &findings)).collect();
     let mut dependencies = Vec::new();
     for (finding, reference) in findings.iter().zip(&refs) {
-        let mut on: BTreeSet<String> =
-            finding.resource.references.iter().filter_map(|address| by_address.get(address.as_str())).map(|index| refs[*index].clone()).collect();
-        if services.contains_key(&(finding.resource.provider, finding.verdict.service.as_ref())) && !matches!(finding.verdict.class, Class::N | Class::U) {
-            on.insert(service_ref(finding.resource.provider, &finding.verdict.service));
+        let mut on: BTreeSet<String> = finding
+            .resource
+            .references
+            .iter()
+            .filter_map(|address| by_address.get(address.as_str()))
+            .map(|index| refs[*index].clone())
+            .collect();
+        if services.contains_key(&(finding.resource.provider, finding.service())) && !matches!(finding.verdict.class, Class::N | Class::U) {
+            on.insert(service_ref(finding.resource.provider, finding.service()));
         }
         on.remove(reference);
         if !on.is_empty() {

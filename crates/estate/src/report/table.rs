@@ -22,6 +22,9 @@ impl Default for Style {
     }
 }
 
+/// Longest name of a service in the table.
+const SERVICE_CHARS: usize = 40;
+
 /// Resources listed under a service when not all are asked for.
 const EXAMPLES: usize = 3;
 
@@ -49,19 +52,21 @@ fn section(text: &mut String, class: Class, groups: &[&Group<'_, '_>], style: St
     text.push_str(&format!("{}  {}: {}\n", paint(&heading, class, style), count(resources, "resource"), class.work()));
     text.push_str(&dim(&wrap(class.meaning(), 3, style.width), style));
     let inline = !style.all && matches!(class, Class::S | Class::M | Class::G);
+    let rows: Vec<[String; 4]> = groups
+        .iter()
+        .map(|group| {
+            let unknown = class == Class::U;
+            let service = if unknown { group.distinct_kinds() } else { group.service.to_owned() };
+            let effort = if unknown { String::new() } else { days(group.effort) };
+            [cut(&service, SERVICE_CHARS), provider_name(group.provider).to_owned(), group.findings.len().to_string(), effort]
+        })
+        .collect();
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let room = style.width.saturating_sub(3 + (0..4).map(|column| widest(column) + 2).sum::<usize>()).max(24);
     let mut columns = Columns::plain(5).right(2).indent(3);
-    for group in groups {
-        let replacement = group.distinct(|verdict| &verdict.replacement).first().map(|text| format!("→ {text}"));
-        let room = style.width.saturating_sub(66).max(24);
-        let effort = if class == Class::U { String::new() } else { days(group.effort) };
-        let service = if class == Class::U { group.distinct_kinds() } else { group.service.to_owned() };
-        columns.row(vec![
-            cut(&service, 34),
-            provider_name(group.provider).to_owned(),
-            group.findings.len().to_string(),
-            effort,
-            cut(&replacement.unwrap_or_default(), room),
-        ]);
+    for (row, group) in rows.into_iter().zip(groups) {
+        let replacement = group.distinct(|verdict| &verdict.replacement).first().map(|text| cut(&format!("→ {text}"), room));
+        columns.row(row.into_iter().chain([replacement.unwrap_or_default()]).collect());
     }
     let rendered = columns.render();
     if inline {
@@ -132,9 +137,19 @@ fn summary(text: &mut String, audit: &Audit<'_>, groups: &[Group<'_, '_>], style
     }
     text.push('\n');
     if audit.lock_in.services > 0 {
-        let parts: Vec<String> =
-            audit.lock_in.parts.iter().filter(|part| part.services > 0).map(|part| format!("{} {:.1}", part.class.letter(), part.points)).collect();
-        text.push_str(&format!("Lock-in {:.1} of 100 over {} ({})\n", audit.lock_in.figure, count(audit.lock_in.services, "service"), parts.join(" + ")));
+        let parts: Vec<String> = audit
+            .lock_in
+            .parts
+            .iter()
+            .filter(|part| part.services > 0)
+            .map(|part| format!("{} {:.1}", part.class.letter(), part.points))
+            .collect();
+        text.push_str(&format!(
+            "Lock-in {:.1} of 100 over {} ({})\n",
+            audit.lock_in.figure,
+            count(audit.lock_in.services, "service"),
+            parts.join(" + ")
+        ));
     }
     let effort: Effort = total(groups.iter().map(|group| &group.effort));
     if effort.high > 0.0 {
