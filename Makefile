@@ -32,7 +32,6 @@ lint: deps ## formatting and clippy
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
 test: deps starter sdk ## everything, from nothing
-	$(CARGO) build --release --locked -p freehold
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory lint
 

@@ -11,18 +11,12 @@ mod error;
 #[path = "src/catalogue/flatten.rs"]
 mod flatten;
 #[path = "src/catalogue/format.rs"]
-#[expect(
-    dead_code,
-    reason = "the user's files are read by the crate, not by the build"
-)]
+#[expect(dead_code, reason = "the user's files are read by the crate, not by the build")]
 mod format;
 #[path = "src/catalogue/key.rs"]
 mod key;
 #[path = "src/catalogue/words.rs"]
-#[expect(
-    dead_code,
-    reason = "the words are printed by the crate, not by the build"
-)]
+#[expect(dead_code, reason = "the words are printed by the crate, not by the build")]
 mod words;
 
 use flatten::{Flat, Full};
@@ -45,23 +39,14 @@ fn main() {
 
 fn tables(data: &Path) -> Result<String, String> {
     let entries = fs::read_dir(data).map_err(|error| format!("{}: {error}", data.display()))?;
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .collect();
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "toml")
-    });
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
     let mut flat = Flat::default();
     for path in &paths {
         let place = |error| format!("{}: {error}", path.display());
-        let text =
-            fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        for entry in &format::read(&text, "service", &["service"])
-            .map_err(place)?
-            .rules
-        {
+        let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        for entry in &format::read(&text, "service", &["service"]).map_err(place)?.rules {
             flat.add(entry, None, true).map_err(place)?;
         }
     }
@@ -89,10 +74,7 @@ fn code(flat: &Flat) -> String {
 
 fn judgement(full: &Full) -> String {
     let list = |texts: &[String]| {
-        let texts: Vec<String> = texts
-            .iter()
-            .map(|text| format!("Cow::Borrowed({text:?})"))
-            .collect();
+        let texts: Vec<String> = texts.iter().map(|text| format!("Cow::Borrowed({text:?})")).collect();
         format!("Cow::Borrowed(&[{}])", texts.join(", "))
     };
     let whens: Vec<String> = full

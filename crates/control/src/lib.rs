@@ -26,6 +26,6 @@ pub mod workers;
 
 pub use auth::{Action, Actor};
 pub use facade::{Control, OpenError};
-pub use hooks::{ModelHost, TaskRunner};
 pub use freehold_store::{KeyOwner, ModelRow};
+pub use hooks::{ModelHost, TaskRunner};
 pub use settings::Settings;

@@ -77,9 +77,23 @@ impl Metrics {
                 &["gen_ai_request_model", "outcome"],
                 DURATIONS_S,
             )?,
-            time_to_first_token: histogram("gen_ai_server_time_to_first_token_seconds", "From a request's arrival to its first token.", model, DURATIONS_S)?,
-            time_per_output_token: histogram("gen_ai_server_time_per_output_token_seconds", "Between two tokens of an answer.", model, TOKEN_INTERVALS_S)?,
-            tokens: counter("freehold_tokens_total", "Tokens of answers that were completed.", &["gen_ai_request_model", "gen_ai_token_type"])?,
+            time_to_first_token: histogram(
+                "gen_ai_server_time_to_first_token_seconds",
+                "From a request's arrival to its first token.",
+                model,
+                DURATIONS_S,
+            )?,
+            time_per_output_token: histogram(
+                "gen_ai_server_time_per_output_token_seconds",
+                "Between two tokens of an answer.",
+                model,
+                TOKEN_INTERVALS_S,
+            )?,
+            tokens: counter(
+                "freehold_tokens_total",
+                "Tokens of answers that were completed.",
+                &["gen_ai_request_model", "gen_ai_token_type"],
+            )?,
             answers: counter("freehold_answers_total", "Answers, by how they ended.", &["gen_ai_request_model", "outcome"])?,
             answers_running,
             registry,
@@ -94,7 +108,12 @@ impl Metrics {
     /// Requests answered since the start.
     pub fn requests(&self) -> u64 {
         use prometheus::core::Collector;
-        self.http_requests.collect().iter().flat_map(|family| family.get_metric().iter()).map(|metric| metric.get_counter().get_value() as u64).sum()
+        self.http_requests
+            .collect()
+            .iter()
+            .flat_map(|family| family.get_metric().iter())
+            .map(|metric| metric.get_counter().get_value() as u64)
+            .sum()
     }
 
     pub(crate) fn begun(&self, model: &ModelName) {
@@ -154,7 +173,8 @@ fn merge(texts: &[String]) -> String {
 
 fn status_label(status: u16) -> &'static str {
     const LABELS: [&str; 22] = [
-        "200", "201", "202", "204", "206", "301", "302", "304", "400", "401", "402", "403", "404", "405", "409", "413", "415", "429", "500", "502", "503", "504",
+        "200", "201", "202", "204", "206", "301", "302", "304", "400", "401", "402", "403", "404", "405", "409", "413", "415", "429",
+        "500", "502", "503", "504",
     ];
     LABELS.iter().find(|label| label.parse() == Ok(status)).copied().unwrap_or("other")
 }
@@ -165,7 +185,11 @@ mod tests {
 
     #[test]
     fn the_families_of_several_workers_are_put_together() {
-        let of = |model: &str| format!("# HELP vllm:x Some.\n# TYPE vllm:x gauge\nvllm:x{{model_name=\"{model}\"}} 1\n# HELP a A.\n# TYPE a counter\na{{m=\"{model}\"}} 2\n");
+        let of = |model: &str| {
+            format!(
+                "# HELP vllm:x Some.\n# TYPE vllm:x gauge\nvllm:x{{model_name=\"{model}\"}} 1\n# HELP a A.\n# TYPE a counter\na{{m=\"{model}\"}} 2\n"
+            )
+        };
         let text = merge(&[of("one"), of("two")]);
         let expect = "# HELP a A.\n# TYPE a counter\na{m=\"one\"} 2\na{m=\"two\"} 2\n# HELP vllm:x Some.\n# TYPE vllm:x gauge\nvllm:x{model_name=\"one\"} 1\nvllm:x{model_name=\"two\"} 1\n";
         assert_eq!(text, expect);
@@ -178,7 +202,13 @@ mod tests {
         metrics.answered("/v1", 200);
         metrics.begun(&model);
         metrics.first_token(&model, Duration::from_millis(30));
-        metrics.ended(&model, Outcome::Complete, Duration::from_secs(1), Duration::from_millis(90), Some(&Usage { prompt_tokens: 5, cached_tokens: 2, completion_tokens: 10 }));
+        metrics.ended(
+            &model,
+            Outcome::Complete,
+            Duration::from_secs(1),
+            Duration::from_millis(90),
+            Some(&Usage { prompt_tokens: 5, cached_tokens: 2, completion_tokens: 10 }),
+        );
         let text = metrics.render(&[]);
         assert!(text.contains("gen_ai_server_time_to_first_token_seconds_bucket{gen_ai_request_model=\"m\",le=\"0.04\"} 1"), "{text}");
         assert!(text.contains("freehold_tokens_total{gen_ai_request_model=\"m\",gen_ai_token_type=\"output\"} 10"));

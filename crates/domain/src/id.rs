@@ -23,10 +23,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const TEXT_LEN: usize = 26;
 
 fn encode(value: u128) -> String {
-    (0..TEXT_LEN)
-        .rev()
-        .map(|place| char::from(ALPHABET[((value >> (place * 5)) & 31) as usize]))
-        .collect()
+    (0..TEXT_LEN).rev().map(|place| char::from(ALPHABET[((value >> (place * 5)) & 31) as usize])).collect()
 }
 
 fn decode(text: &str) -> Option<u128> {
@@ -144,7 +141,9 @@ mod tests {
     #[test]
     fn foreign_texts_are_refused() {
         let good = KeyId(7).to_string();
-        for bad in ["", "key_", "ten_00000000000000000000000007", &good[..20], "key_80000000000000000000000000", "key_0000000000000000000000000u"] {
+        for bad in
+            ["", "key_", "ten_00000000000000000000000007", &good[..20], "key_80000000000000000000000000", "key_0000000000000000000000000u"]
+        {
             assert!(bad.parse::<KeyId>().is_err(), "{bad}");
         }
     }

@@ -97,7 +97,6 @@ macro_rules! options {
     };
 }
 
-
 options! {
     /// Folder for everything that is kept: the database, models, credentials.
     data: PathBuf = default_data_dir();
@@ -179,8 +178,10 @@ impl Options {
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), OptionsError> {
-        let text = std::fs::read_to_string(path).map_err(|error| OptionsError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| OptionsError::NotToml { path: path.to_owned(), why: error.to_string() })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| OptionsError::Unreadable { path: path.to_owned(), why: error.to_string() })?;
+        let table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| OptionsError::NotToml { path: path.to_owned(), why: error.to_string() })?;
         let origin = path.display().to_string();
         for (key, value) in &table {
             let value = match value {
@@ -271,7 +272,11 @@ pub struct Auto<T>(pub Option<T>);
 
 impl<T: Setting> Setting for Auto<T> {
     fn read(text: &str) -> Result<Self, String> {
-        if text == "auto" { Ok(Self(None)) } else { T::read(text).map(|value| Self(Some(value))).map_err(|why| format!("{why}, or `auto`")) }
+        if text == "auto" {
+            Ok(Self(None))
+        } else {
+            T::read(text).map(|value| Self(Some(value))).map_err(|why| format!("{why}, or `auto`"))
+        }
     }
 
     fn show(&self) -> String {
@@ -396,7 +401,9 @@ mod tests {
     fn a_file_with_tables_or_without_toml_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("freehold.toml");
-        for (text, expect) in [("[server]\nport=1", "there is no option `server`"), ("listen = [1]", "expected text"), ("listen", "is not TOML")] {
+        for (text, expect) in
+            [("[server]\nport=1", "there is no option `server`"), ("listen = [1]", "expected text"), ("listen", "is not TOML")]
+        {
             std::fs::write(&file, text).expect("written");
             let error = Options::gather(Some(&file), &[], &[]).expect_err("refused").to_string();
             assert!(error.contains(expect), "{error}");

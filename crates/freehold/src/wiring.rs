@@ -57,19 +57,23 @@ fn start_time(pid: i32) -> Option<String> {
 
 /// Runs the service until SIGTERM or SIGINT.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(options.listen).await.with_context(|| format!("cannot listen on {}; choose another address with --listen", options.listen))?;
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; choose another address with --listen", options.listen))?;
     let address = base_url(listener.local_addr()?);
     let control = Control::open(settings(&options), Arc::new(SystemClock)).with_context(|| "the service cannot start")?;
     let start = control.bootstrap(&address).await.map_err(|error| anyhow::anyhow!("{}", error.context.unwrap_or(error.message)))?;
     write_service_file(&options.data)?;
     let workers = Workers::new(worker_settings(&options, control.settings().memory_budget_bytes)?)?;
-    let serving = Serving::new(control.clone(), workers, Duration::from_secs(options.deadline_s)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let serving =
+        Serving::new(control.clone(), workers, Duration::from_secs(options.deadline_s)).map_err(|error| anyhow::anyhow!("{error}"))?;
     let shared: Arc<Serving> = Arc::new(serving.clone());
     control.attach(shared.clone(), shared);
 
     let (devices_found, devices) = watch::channel(Vec::new());
     let (stop, stopping) = watch::channel(false);
-    let facts = Facts { address: address.clone(), started: Instant::now(), body_limit: usize::try_from(options.body_limit.0)?, devices, stopping };
+    let facts =
+        Facts { address: address.clone(), started: Instant::now(), body_limit: usize::try_from(options.body_limit.0)?, devices, stopping };
     let app = App { control: control.clone(), serving: serving.clone(), facts: Arc::new(facts) };
     let mut on_stop = stop.subscribe();
     let server = tokio::spawn(http::serve(listener, http::router(app), options.connections, async move {
@@ -187,7 +191,8 @@ fn worker_arguments(options: &Options) -> Vec<String> {
 fn write_service_file(data: &Path) -> anyhow::Result<()> {
     let pid = i32::try_from(std::process::id())?;
     let file = ServiceFile { pid, started: start_time(pid).unwrap_or_default() };
-    std::fs::write(data.join(SERVICE_FILE), serde_json::to_vec(&file)?).with_context(|| format!("{} cannot be written", data.join(SERVICE_FILE).display()))
+    std::fs::write(data.join(SERVICE_FILE), serde_json::to_vec(&file)?)
+        .with_context(|| format!("{} cannot be written", data.join(SERVICE_FILE).display()))
 }
 
 async fn find_devices(serving: Serving, found: watch::Sender<Vec<Device>>) {
@@ -212,7 +217,8 @@ async fn upkeep(control: Control) {
 
 /// Says on standard output where the service is and what to paste; fetches the starter model if there is no model.
 async fn greet(control: &Control, start: &Start, address: &str, options: &Options) -> anyhow::Result<()> {
-    let credentials = Credentials::read(&options.data)?.context("the service has no credentials.json; remove the data folder's database or restore the file")?;
+    let credentials = Credentials::read(&options.data)?
+        .context("the service has no credentials.json; remove the data folder's database or restore the file")?;
     let operator = control.authenticate(&credentials.operator_key).await.map_err(|error| anyhow::anyhow!("credentials.json: {error}"))?;
     let model = ready_model(control, &operator, options).await?;
     print_welcome(address, &credentials, matches!(start, Start::First(_)), model.as_deref());
@@ -232,13 +238,20 @@ async fn ready_model(control: &Control, operator: &Actor, options: &Options) -> 
     let operation = control.add_model(operator, new, None).await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let bar = crate::cli::progress_bar();
     loop {
-        let seen = control.wait_for_operation(operator, &operation.id.to_string(), Duration::from_millis(250)).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let seen = control
+            .wait_for_operation(operator, &operation.id.to_string(), Duration::from_millis(250))
+            .await
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
         bar.set_position(u64::from(seen.progress_permille));
         bar.set_message(format!("{}: {}", seen.subject, seen.step));
         if seen.has_ended() {
             bar.finish_and_clear();
             if let Some(error) = seen.error {
-                tracing::warn!(code = error.code, message = error.message, "the starter model could not be fetched; add a model with `freehold model add`");
+                tracing::warn!(
+                    code = error.code,
+                    message = error.message,
+                    "the starter model could not be fetched; add a model with `freehold model add`"
+                );
                 return Ok(None);
             }
             return Ok(Some(seen.subject));

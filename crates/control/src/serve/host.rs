@@ -44,7 +44,9 @@ impl ModelHost for Serving {
     }
 
     fn load_adapter<'a>(&'a self, model: &'a ModelName, adapter: &'a AdapterFile) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move { self.tell_worker(model, "/v1/load_lora_adapter", &json!({"lora_name": adapter.name, "lora_path": adapter.path})).await })
+        Box::pin(async move {
+            self.tell_worker(model, "/v1/load_lora_adapter", &json!({"lora_name": adapter.name, "lora_path": adapter.path})).await
+        })
     }
 
     fn unload_adapter<'a>(&'a self, model: &'a ModelName, adapter: &'a ModelName) -> BoxFuture<'a, Result<(), Error>> {

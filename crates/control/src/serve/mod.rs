@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use freehold_dialects::canonical::{AnswerHead, ChatRequest, CompletionRequest, EmbeddingRequest, EmbeddingResponse, ModelCard, ResponseFormat};
+use freehold_dialects::canonical::{
+    AnswerHead, ChatRequest, CompletionRequest, EmbeddingRequest, EmbeddingResponse, ModelCard, ResponseFormat,
+};
 use freehold_dialects::openai;
 use freehold_dialects::openai::Extensions;
 use freehold_domain::{Error, ErrorCode, ModelName, ModelRef, RequestId};
@@ -120,7 +122,8 @@ impl Serving {
         let (caller, spec, reference) = self.admit(actor, &request.model).await?;
         let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
         let wire = EmbeddingRequest { model: reference.to_string(), ..request.clone() };
-        let answer = self.post(&lease, caller, "/v1/embeddings", openai::embeddings::encode_request(&wire, &Extensions::default()), call).await?;
+        let answer =
+            self.post(&lease, caller, "/v1/embeddings", openai::embeddings::encode_request(&wire, &Extensions::default()), call).await?;
         let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
         let response = openai::embeddings::decode_answer(&body)?;
         Ok(EmbeddingResponse { model: request.model.clone(), ..response })
@@ -193,7 +196,16 @@ impl Serving {
         let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()) };
         let response = self.post(&lease, caller, path, ask(reference.to_string(), &extensions), call).await?;
         let head = AnswerHead { id: call.id.to_string(), model: model.to_owned(), created_s: self.control.now().unix_s() };
-        Ok(Answer::new(head, spec.name.clone(), response.into_body(), decoder, lease, Arc::clone(&self.metrics), call.received, self.cut.clone()))
+        Ok(Answer::new(
+            head,
+            spec.name.clone(),
+            response.into_body(),
+            decoder,
+            lease,
+            Arc::clone(&self.metrics),
+            call.received,
+            self.cut.clone(),
+        ))
     }
 
     /// Who asks for which model, once it is clear that they may.
@@ -205,7 +217,11 @@ impl Serving {
         let adapter = match &reference.adapter {
             None => None,
             Some(name) => {
-                let known = spec.adapters.iter().find(|adapter| adapter.name.eq_ignore_ascii_case(name.as_str())).ok_or_else(|| model_not_found(model))?;
+                let known = spec
+                    .adapters
+                    .iter()
+                    .find(|adapter| adapter.name.eq_ignore_ascii_case(name.as_str()))
+                    .ok_or_else(|| model_not_found(model))?;
                 Some(known.name.parse().map_err(Error::internal)?)
             }
         };
@@ -213,7 +229,14 @@ impl Serving {
         Ok((caller, spec, reference))
     }
 
-    async fn post(&self, lease: &Lease, caller: &TenantCaller, path: &str, body: Vec<u8>, call: Call) -> Result<http::Response<hyper::body::Incoming>, Error> {
+    async fn post(
+        &self,
+        lease: &Lease,
+        caller: &TenantCaller,
+        path: &str,
+        body: Vec<u8>,
+        call: Call,
+    ) -> Result<http::Response<hyper::body::Incoming>, Error> {
         let left = (call.received + self.deadline).saturating_duration_since(Instant::now());
         let headers = [
             ("x-request-id", call.id.to_string()),
@@ -274,7 +297,9 @@ async fn expect_success(client: &WorkerClient, path: &str, body: &serde_json::Va
 }
 
 fn worker_lost(context: String) -> Error {
-    Error::new(ErrorCode::WorkerLost, "The model's worker was lost. It is started again; try again.").with_retry_after_s(1).with_context(context)
+    Error::new(ErrorCode::WorkerLost, "The model's worker was lost. It is started again; try again.")
+        .with_retry_after_s(1)
+        .with_context(context)
 }
 
 /// The request that asks a guard model for a judgement.
@@ -303,7 +328,13 @@ pub fn read_verdict(text: &str) -> Result<freehold_dialects::canonical::Verdict,
     let flagged = match lines.next().map(str::trim) {
         Some("safe") => false,
         Some("unsafe") => true,
-        _ => return Err(Error::new(ErrorCode::UnsupportedFeature, "The model's answer is not a judgement; use a model of the Llama Guard family.").with_param("model")),
+        _ => {
+            return Err(Error::new(
+                ErrorCode::UnsupportedFeature,
+                "The model's answer is not a judgement; use a model of the Llama Guard family.",
+            )
+            .with_param("model"));
+        }
     };
     let categories = lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
     Ok(freehold_dialects::canonical::Verdict { flagged, categories })

@@ -54,7 +54,8 @@ impl Registry {
 
 /// Every model with its adapters.
 pub(super) async fn read_all(control: &Control) -> Result<Vec<(ModelRow, Vec<AdapterRow>)>, Error> {
-    let read = control.store(|store| store.models()?.into_iter().map(|row| store.adapters(row.id).map(|adapters| (row, adapters))).collect());
+    let read =
+        control.store(|store| store.models()?.into_iter().map(|row| store.adapters(row.id).map(|adapters| (row, adapters))).collect());
     Ok(read.await?)
 }
 
@@ -71,6 +72,9 @@ fn spec(row: &ModelRow, adapters: &[AdapterRow]) -> ModelSpec {
         context_length: row.context_length,
         kv_bytes_per_token: row.kv_bytes_per_token,
         pinned: row.pinned,
-        adapters: adapters.iter().map(|adapter| AdapterFile { name: adapter.name.to_string(), path: PathBuf::from(&adapter.path) }).collect(),
+        adapters: adapters
+            .iter()
+            .map(|adapter| AdapterFile { name: adapter.name.to_string(), path: PathBuf::from(&adapter.path) })
+            .collect(),
     }
 }

@@ -44,7 +44,8 @@ pub struct WorkerClient {
 impl WorkerClient {
     /// A client of the worker behind `socket`. Connects when it is first used.
     pub fn new(socket: &Path) -> Self {
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(SocketConnector { socket: Arc::new(socket.to_owned()) });
+        let client =
+            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(SocketConnector { socket: Arc::new(socket.to_owned()) });
         Self { client }
     }
 

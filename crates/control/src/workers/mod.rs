@@ -175,8 +175,11 @@ impl Workers {
                     return Ok(Lease { client, users, shared: Arc::clone(&self.shared), model: spec.name.clone() });
                 }
                 None => tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| {
-                    Error::new(ErrorCode::DeadlineExceeded, format!("The model `{}` was not ready before the request's deadline. Try again.", spec.name))
-                        .with_retry_after_s(5)
+                    Error::new(
+                        ErrorCode::DeadlineExceeded,
+                        format!("The model `{}` was not ready before the request's deadline. Try again.", spec.name),
+                    )
+                    .with_retry_after_s(5)
                 })?,
             }
         }
@@ -203,9 +206,9 @@ impl Workers {
             if self.shared.pool().unload(model) {
                 return Ok(());
             }
-            tokio::time::timeout_at(deadline.into(), changed)
-                .await
-                .map_err(|_| Error::new(ErrorCode::DeadlineExceeded, format!("`{model}` is still answering; it is unloaded when it is done.")))?;
+            tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| {
+                Error::new(ErrorCode::DeadlineExceeded, format!("`{model}` is still answering; it is unloaded when it is done."))
+            })?;
         }
     }
 
@@ -323,7 +326,8 @@ impl<'a> Waiting<'a> {
     fn enter(shared: &'a Shared) -> Result<Self, Error> {
         let waiting = Self(&shared.waiting);
         if shared.waiting.fetch_add(1, Ordering::AcqRel) >= WAITING_MAX {
-            return Err(Error::new(ErrorCode::RateLimited, "Too many requests wait for models to be loaded. Try again later.").with_retry_after_s(10));
+            return Err(Error::new(ErrorCode::RateLimited, "Too many requests wait for models to be loaded. Try again later.")
+                .with_retry_after_s(10));
         }
         Ok(waiting)
     }

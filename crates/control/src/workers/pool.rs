@@ -13,6 +13,8 @@ use super::{ModelSpec, WorkerClient, WorkerStatus};
 
 /// How long a model that could not be loaded is not tried again.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
+/// How long a model that was loaded waits for whoever asked for it.
+const UNCLAIMED_MAX: Duration = Duration::from_secs(1);
 /// So many losses within the window, and the model is paused.
 const CRASHES_MAX: u32 = 5;
 const CRASH_WINDOW: Duration = Duration::from_secs(60);
@@ -40,6 +42,8 @@ struct Slot {
     pinned: bool,
     /// Takes no new leases: another model's turn, or told to unload.
     draining: bool,
+    /// Has given a lease since it was loaded.
+    served: bool,
     users: Arc<AtomicU32>,
     last_used: Instant,
     memory_bytes: u64,
@@ -100,6 +104,7 @@ impl Pool {
                 State::Ready { client, .. } if !slot.draining => {
                     slot.users.fetch_add(1, Ordering::AcqRel);
                     slot.last_used = now;
+                    slot.served = true;
                     return Ok(Turn::Yours(client.clone(), Arc::clone(&slot.users)));
                 }
                 State::Failed { until, message } if now < *until => {
@@ -137,7 +142,7 @@ impl Pool {
             if self.reserved_bytes() + memory_bytes <= self.budget_bytes {
                 self.queue.pop_front();
                 self.reserve(spec, memory_bytes, now);
-            } else if self.make_room(memory_bytes) {
+            } else if self.make_room(memory_bytes, now) {
                 return;
             } else {
                 self.queue.pop_front();
@@ -145,6 +150,11 @@ impl Pool {
                 self.insert(&spec, State::Failed { until: now + FAILURE_PAUSE, message }, memory_bytes, now);
             }
         }
+    }
+
+    /// Someone waits for memory.
+    pub(super) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// The processes to be started now, each with the signal that stops it.
@@ -163,6 +173,7 @@ impl Pool {
             state,
             pinned: spec.pinned,
             draining: false,
+            served: false,
             users: Arc::new(AtomicU32::new(0)),
             last_used: now,
             memory_bytes,
@@ -174,24 +185,31 @@ impl Pool {
     }
 
     /// Marks models to give up their memory, the one unused the longest first. False if even all of them do not do.
-    fn make_room(&mut self, memory_bytes: u64) -> bool {
+    ///
+    /// A model that was loaded for someone is left alone until it has served once, or nobody came for it: two models
+    /// that want the same memory take turns, and every turn gets something done.
+    fn make_room(&mut self, memory_bytes: u64, now: Instant) -> bool {
         let mut kept: u64 = self.reserved_bytes();
-        let mut candidates: Vec<(bool, Instant, ModelName)> = Vec::new();
+        let mut candidates: Vec<(bool, bool, Instant, ModelName)> = Vec::new();
         for (name, slot) in &self.slots {
             if matches!(slot.state, State::Stopping) || (slot.holds_memory() && slot.draining) {
                 kept -= slot.memory_bytes;
             } else if slot.holds_memory() && !slot.pinned {
-                candidates.push((!slot.is_unused(), slot.last_used, name.clone()));
+                let is_ready = matches!(slot.state, State::Ready { .. });
+                let had_its_turn = is_ready && (slot.served || now.saturating_duration_since(slot.last_used) > UNCLAIMED_MAX);
+                candidates.push((!had_its_turn, !slot.is_unused(), slot.last_used, name.clone()));
             }
         }
         candidates.sort();
         let mut chosen = Vec::new();
-        for (_, _, name) in candidates {
+        for (must_wait, _, _, name) in candidates {
             if kept + memory_bytes <= self.budget_bytes {
                 break;
             }
             kept -= self.slots[&name].memory_bytes;
-            chosen.push(name);
+            if !must_wait {
+                chosen.push(name);
+            }
         }
         if kept + memory_bytes > self.budget_bytes {
             return false;
@@ -199,7 +217,7 @@ impl Pool {
         for name in chosen {
             if let Some(slot) = self.slots.get_mut(&name) {
                 slot.draining = true;
-                if matches!(slot.state, State::Ready { .. }) && slot.is_unused() {
+                if slot.is_unused() {
                     slot.begin_stop();
                 }
             }
@@ -265,7 +283,9 @@ impl Pool {
         if recent > CRASHES_MAX {
             slot.state = State::Failed {
                 until: now + CRASH_WINDOW,
-                message: format!("The worker of `{model}` was lost {recent} times within a minute and rests for a minute. Its log says why."),
+                message: format!(
+                    "The worker of `{model}` was lost {recent} times within a minute and rests for a minute. Its log says why."
+                ),
             };
             return AfterLoss::GiveUp;
         }
@@ -283,7 +303,11 @@ impl Pool {
     /// Stops models that have not been used since `idle` ago.
     pub(super) fn unload_idle(&mut self, idle: Duration, now: Instant) {
         for slot in self.slots.values_mut() {
-            if matches!(slot.state, State::Ready { .. }) && !slot.pinned && slot.is_unused() && now.saturating_duration_since(slot.last_used) >= idle {
+            if matches!(slot.state, State::Ready { .. })
+                && !slot.pinned
+                && slot.is_unused()
+                && now.saturating_duration_since(slot.last_used) >= idle
+            {
                 slot.begin_stop();
             }
         }
@@ -360,4 +384,117 @@ impl Pool {
 
 fn retry_after_s(wait: Duration) -> u32 {
     u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn spec(name: &str, pinned: bool) -> ModelSpec {
+        ModelSpec {
+            name: name.parse().expect("a name"),
+            path: "/nowhere".into(),
+            file_bytes: 0,
+            context_length: 0,
+            kv_bytes_per_token: 0,
+            pinned,
+            adapters: Vec::new(),
+        }
+    }
+
+    fn report() -> ReadyReport {
+        ReadyReport { context_tokens: 0, sequence_tokens_max: 0, weights_bytes: 0, cache_bytes: 0, placement: Vec::new(), load_ms: 0 }
+    }
+
+    /// Everything that was given memory gets ready; everything that was told to stop ends.
+    fn settle(pool: &mut Pool, now: Instant) {
+        for (spec, _) in pool.take_starts() {
+            pool.ready(&spec.name, WorkerClient::new(std::path::Path::new("/nowhere")), None, report(), now);
+        }
+        let stopping: Vec<ModelName> =
+            pool.slots.iter().filter(|(_, slot)| matches!(slot.state, State::Stopping)).map(|(name, _)| name.clone()).collect();
+        for name in stopping {
+            pool.gone(&name);
+        }
+        pool.advance(now);
+    }
+
+    fn lease(pool: &mut Pool, spec: &ModelSpec, now: Instant) -> Option<Arc<AtomicU32>> {
+        match pool.turn(spec, 60 * MIB, now).expect("no refusal") {
+            Turn::Yours(_, users) => Some(users),
+            Turn::Wait => None,
+        }
+    }
+
+    fn give_back(pool: &mut Pool, spec: &ModelSpec, users: &AtomicU32, now: Instant) {
+        users.fetch_sub(1, Ordering::AcqRel);
+        pool.released(&spec.name, now);
+    }
+
+    #[test]
+    fn two_models_that_want_the_same_memory_take_turns_and_both_get_on() {
+        let now = Instant::now();
+        let mut pool = Pool::new(100 * MIB);
+        let specs = [spec("one", false), spec("two", false)];
+        let mut served = [0, 0];
+        for _ in 0..40 {
+            for (index, spec) in specs.iter().enumerate() {
+                if let Some(users) = lease(&mut pool, spec, now) {
+                    served[index] += 1;
+                    give_back(&mut pool, spec, &users, now);
+                }
+                settle(&mut pool, now);
+                assert!(pool.reserved_bytes() <= pool.budget_bytes());
+            }
+        }
+        assert!(served.iter().all(|&count| count >= 5), "{served:?}");
+    }
+
+    #[test]
+    fn a_busy_model_gives_way_when_its_answers_have_ended() {
+        let now = Instant::now();
+        let mut pool = Pool::new(100 * MIB);
+        let (one, two) = (spec("one", false), spec("two", false));
+        assert!(lease(&mut pool, &one, now).is_none());
+        settle(&mut pool, now);
+        let users = lease(&mut pool, &one, now).expect("loaded");
+        assert!(lease(&mut pool, &two, now).is_none());
+        assert!(lease(&mut pool, &one, now).is_none(), "it is the other's turn");
+        settle(&mut pool, now);
+        assert!(pool.client(&one.name).is_some(), "its answer goes on");
+        give_back(&mut pool, &one, &users, now);
+        settle(&mut pool, now);
+        settle(&mut pool, now);
+        assert!(lease(&mut pool, &two, now).is_some());
+    }
+
+    #[test]
+    fn a_pinned_model_is_left_alone_and_what_cannot_fit_is_refused_with_numbers() {
+        let now = Instant::now();
+        let mut pool = Pool::new(100 * MIB);
+        let (one, two) = (spec("one", true), spec("two", false));
+        assert!(lease(&mut pool, &one, now).is_none());
+        settle(&mut pool, now);
+        assert!(lease(&mut pool, &one, now).is_some());
+        let Err(error) = pool.turn(&two, 60 * MIB, now) else { panic!("it cannot fit") };
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.contains("60 MiB") && error.message.contains("100 MiB"), "{}", error.message);
+    }
+
+    #[test]
+    fn a_worker_that_is_lost_again_and_again_rests() {
+        let now = Instant::now();
+        let mut pool = Pool::new(100 * MIB);
+        let one = spec("one", false);
+        assert!(lease(&mut pool, &one, now).is_none());
+        settle(&mut pool, now);
+        for loss in 1..=CRASHES_MAX {
+            assert!(matches!(pool.lost(&one.name, now), AfterLoss::Restart(_)), "loss {loss}");
+        }
+        assert!(matches!(pool.lost(&one.name, now), AfterLoss::GiveUp));
+        assert!(pool.turn(&one, 60 * MIB, now).is_err());
+        assert!(lease(&mut pool, &one, now + CRASH_WINDOW).is_none(), "after its rest it is tried again");
+    }
 }

@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use freehold_inference::engine::PROCESS_ENVIRONMENT;
 use freehold_inference::order::{Order, Report};
 use futures::StreamExt;
 use nix::sys::signal::{Signal, kill};
@@ -84,8 +85,10 @@ impl Launcher {
     }
 
     fn spawn(&self) -> std::io::Result<WorkerProcess> {
+        let environment = PROCESS_ENVIRONMENT.iter().filter(|(name, _)| std::env::var_os(name).is_none());
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
+            .envs(environment.copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

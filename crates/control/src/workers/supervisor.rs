@@ -124,7 +124,7 @@ fn serve_order(shared: &Shared, spec: &ModelSpec, socket: &std::path::Path) -> S
     }
 }
 
-/// Unloads models that nobody has used for long, until the pool is gone.
+/// Unloads models that nobody has used for long and looks after the queue, until the pool is gone.
 pub(super) async fn unload_idle(shared: Weak<Shared>) {
     let mut look = tokio::time::interval(IDLE_LOOK);
     loop {
@@ -133,13 +133,17 @@ pub(super) async fn unload_idle(shared: Weak<Shared>) {
         if let Some(idle) = shared.settings.idle_unload {
             shared.pool().unload_idle(idle, Instant::now());
         }
+        if shared.pool().has_queue() {
+            shared.start_next();
+        }
     }
 }
 
 /// Carries out an order that ends by itself.
 pub(super) async fn run_order(launcher: &Launcher, order: &Order, on_report: &(dyn Fn(&Report) + Send + Sync)) -> Result<Report, Error> {
     let mut process = launcher.start(order).await.map_err(|error| Error::internal(format!("a worker cannot be started: {error}")))?;
-    let lost = |status: String| Error::new(ErrorCode::WorkerLost, "The process that did the work was lost. Try again.").with_context(status);
+    let lost =
+        |status: String| Error::new(ErrorCode::WorkerLost, "The process that did the work was lost. Try again.").with_context(status);
     while let Some(report) = process.next_report().await {
         match report {
             Report::Failed { message } => return Err(Error::new(ErrorCode::InvalidRequest, message)),

@@ -27,24 +27,17 @@ pub struct Acceptance {
 impl Acceptance {
     /// Whether it speaks of this finding, whatever the date.
     pub fn covers(&self, resource: &Resource, verdict: &Verdict) -> bool {
-        let fits = |pattern: &Option<String>, text: &str| {
-            pattern
-                .as_deref()
-                .is_none_or(|pattern| glob(pattern.as_bytes(), text.as_bytes()))
-        };
+        let fits =
+            |pattern: &Option<String>, text: &str| pattern.as_deref().is_none_or(|pattern| glob(pattern.as_bytes(), text.as_bytes()));
         fits(&self.kind, &resource.kind)
             && fits(&self.address, &resource.address)
             && fits(&self.file, &resource.file)
-            && self
-                .rule
-                .as_deref()
-                .is_none_or(|id| rule_covers(id, &verdict.rule))
+            && self.rule.as_deref().is_none_or(|id| rule_covers(id, &verdict.rule))
     }
 }
 
 fn rule_covers(id: &str, rule: &str) -> bool {
-    rule.strip_prefix(id)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+    rule.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 /// `*` is any run of bytes; linear in the text for each star, without backtracking further than the last one.
@@ -86,11 +79,7 @@ mod tests {
             ("aws_*", "aws_", true),
             ("aws_s3_bucket", "aws_s3_bucket_policy", false),
         ] {
-            assert_eq!(
-                glob(pattern.as_bytes(), text.as_bytes()),
-                expect,
-                "{pattern} {text}"
-            );
+            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), expect, "{pattern} {text}");
         }
     }
 

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 
 use super::table::{Judgement, Table, When};
-use super::words::{
-    ApplicationPortability, Class, DataPortability, Effort, Facets, Interoperability, Test,
-};
+use super::words::{ApplicationPortability, Class, DataPortability, Effort, Facets, Interoperability, Test};
 
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));

@@ -105,8 +105,10 @@ pub(super) fn nearest(type_name: &str, count: usize) -> Vec<&'static str> {
         .flat_map(|list| list.lines())
         .map(str::trim)
         .filter(|name| !name.is_empty() && 5 * name.len().abs_diff(asked.len()) <= 2 * name.len().max(asked.len()));
-    let mut scored: Vec<(f64, &'static str)> =
-        names.map(|name| (strsim::normalized_damerau_levenshtein(&asked, &canonical(name)), name)).filter(|(score, _)| *score > SCORE_MIN).collect();
+    let mut scored: Vec<(f64, &'static str)> = names
+        .map(|name| (strsim::normalized_damerau_levenshtein(&asked, &canonical(name)), name))
+        .filter(|(score, _)| *score > SCORE_MIN)
+        .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.truncate(count);
     scored.into_iter().map(|(_, name)| name).collect()

@@ -9,9 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::CatalogueError;
-use super::words::{
-    ApplicationPortability, Class, DataPortability, Effort, Interoperability, Test, Word,
-};
+use super::words::{ApplicationPortability, Class, DataPortability, Effort, Interoperability, Test, Word};
 
 /// The most bytes a file of rules may have.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -99,10 +97,7 @@ const ACCEPT_KEYS: [&str; 6] = ["type", "address", "file", "rule", "reason", "ex
 /// `rule` and `accept` in the user's.
 pub fn read(text: &str, rule_key: &'static str, keys: &[&'static str]) -> Result<RuleFile> {
     if text.len() > FILE_BYTES_MAX {
-        let what = format!(
-            "the file has {} bytes; at most {FILE_BYTES_MAX} are read",
-            text.len()
-        );
+        let what = format!("the file has {} bytes; at most {FILE_BYTES_MAX} are read", text.len());
         return Err(CatalogueError { line: 1, what });
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -110,23 +105,10 @@ pub fn read(text: &str, rule_key: &'static str, keys: &[&'static str]) -> Result
         line: error.span().map_or(1, |span| line_at(text, span.start)),
         what: format!("this is not TOML: {}", error.message().trim()),
     })?;
-    let section = Section {
-        text,
-        table: root.get_ref(),
-        line: 1,
-        name: "the file",
-    };
+    let section = Section { text, table: root.get_ref(), line: 1, name: "the file" };
     section.refuse_others(&[keys])?;
-    let rules = section
-        .tables(rule_key)?
-        .iter()
-        .map(|table| entry(table, rule_key, true))
-        .collect::<Result<_>>()?;
-    let accepts = section
-        .tables("accept")?
-        .iter()
-        .map(accept)
-        .collect::<Result<_>>()?;
+    let rules = section.tables(rule_key)?.iter().map(|table| entry(table, rule_key, true)).collect::<Result<_>>()?;
+    let accepts = section.tables("accept")?.iter().map(accept).collect::<Result<_>>()?;
     Ok(RuleFile { rules, accepts })
 }
 
@@ -134,8 +116,7 @@ fn entry(section: &Section<'_>, name: &'static str, with_parts: bool) -> Result<
     section.refuse_others(&[&ENTRY_KEYS, &FIELD_KEYS])?;
     let parts = section.tables("part")?;
     if !with_parts && !parts.is_empty() {
-        return Err(section
-            .error("a part has no parts of its own; write another [[service.part]]".to_owned()));
+        return Err(section.error("a part has no parts of its own; write another [[service.part]]".to_owned()));
     }
     let entry = Entry {
         line: section.line,
@@ -143,20 +124,11 @@ fn entry(section: &Section<'_>, name: &'static str, with_parts: bool) -> Result<
         fields: fields(section)?,
         types: section.texts("types")?,
         prefixes: section.texts("prefixes")?,
-        whens: section
-            .tables("when")?
-            .iter()
-            .map(when)
-            .collect::<Result<_>>()?,
-        parts: parts
-            .iter()
-            .map(|part| entry(part, "part", false))
-            .collect::<Result<_>>()?,
+        whens: section.tables("when")?.iter().map(when).collect::<Result<_>>()?,
+        parts: parts.iter().map(|part| entry(part, "part", false)).collect::<Result<_>>()?,
     };
     if entry.types.is_empty() && entry.prefixes.is_empty() && entry.parts.is_empty() {
-        return Err(section.error(format!(
-            "this [[{name}]] matches nothing; give it `types` or `prefixes`"
-        )));
+        return Err(section.error(format!("this [[{name}]] matches nothing; give it `types` or `prefixes`")));
     }
     Ok(entry)
 }
@@ -170,8 +142,7 @@ fn when(section: &Section<'_>) -> Result<WhenEntry> {
             tests.push((*test, values));
         }
     }
-    let one =
-        "a [[when]] has exactly one of `is`, `starts_with` and `contains`, with at least one value";
+    let one = "a [[when]] has exactly one of `is`, `starts_with` and `contains`, with at least one value";
     let (Some((test, values)), true) = (tests.pop(), tests.is_empty()) else {
         return Err(section.error(one.to_owned()));
     };
@@ -180,22 +151,10 @@ fn when(section: &Section<'_>) -> Result<WhenEntry> {
     }
     let attributes = section.texts("attributes")?;
     if attributes.is_empty() {
-        return Err(section.error(
-            "a [[when]] needs `attributes`, the names of the attribute it looks at".to_owned(),
-        ));
+        return Err(section.error("a [[when]] needs `attributes`, the names of the attribute it looks at".to_owned()));
     }
-    let values = values
-        .iter()
-        .map(|value| value.to_ascii_lowercase())
-        .collect();
-    Ok(WhenEntry {
-        line: section.line,
-        id: section.text("id")?,
-        attributes,
-        test,
-        values,
-        fields: fields(section)?,
-    })
+    let values = values.iter().map(|value| value.to_ascii_lowercase()).collect();
+    Ok(WhenEntry { line: section.line, id: section.text("id")?, attributes, test, values, fields: fields(section)? })
 }
 
 fn accept(section: &Section<'_>) -> Result<AcceptEntry> {
@@ -230,12 +189,7 @@ fn fields(section: &Section<'_>) -> Result<Fields> {
 
 /// The 1-based line of a byte offset.
 fn line_at(text: &str, offset: usize) -> usize {
-    text.as_bytes()
-        .iter()
-        .take(offset)
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// A table of the file with what is needed to speak about it.
@@ -248,17 +202,11 @@ struct Section<'a> {
 
 impl<'a> Section<'a> {
     fn error(&self, what: String) -> CatalogueError {
-        CatalogueError {
-            line: self.line,
-            what,
-        }
+        CatalogueError { line: self.line, what }
     }
 
     fn error_at(&self, value: &Spanned<DeValue<'_>>, what: String) -> CatalogueError {
-        CatalogueError {
-            line: line_at(self.text, value.span().start),
-            what,
-        }
+        CatalogueError { line: line_at(self.text, value.span().start), what }
     }
 
     fn refuse_others(&self, known: &[&[&'static str]]) -> Result<()> {
@@ -271,17 +219,10 @@ impl<'a> Section<'a> {
             let nearest = nearest_word(name, known());
             let hint = match nearest {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => format!(
-                    "{} has {}",
-                    self.name,
-                    known().collect::<Vec<_>>().join(", ")
-                ),
+                None => format!("{} has {}", self.name, known().collect::<Vec<_>>().join(", ")),
             };
             let line = line_at(self.text, key.span().start);
-            return Err(CatalogueError {
-                line,
-                what: format!("unknown key `{name}`; {hint}"),
-            });
+            return Err(CatalogueError { line, what: format!("unknown key `{name}`; {hint}") });
         }
         Ok(())
     }
@@ -290,25 +231,12 @@ impl<'a> Section<'a> {
         let Some(value) = self.table.get(key) else {
             return Ok(Vec::new());
         };
-        let array = value.get_ref().as_array().ok_or_else(|| {
-            self.error_at(
-                value,
-                format!("`{key}` is a list of tables; write [[{key}]]"),
-            )
-        })?;
+        let array =
+            value.get_ref().as_array().ok_or_else(|| self.error_at(value, format!("`{key}` is a list of tables; write [[{key}]]")))?;
         let section = |item: &'a Spanned<DeValue<'a>>| {
-            let table = item.get_ref().as_table().ok_or_else(|| {
-                self.error_at(
-                    item,
-                    format!("`{key}` is a list of tables; write [[{key}]]"),
-                )
-            })?;
-            Ok(Section {
-                text: self.text,
-                table,
-                line: line_at(self.text, item.span().start),
-                name: key,
-            })
+            let table =
+                item.get_ref().as_table().ok_or_else(|| self.error_at(item, format!("`{key}` is a list of tables; write [[{key}]]")))?;
+            Ok(Section { text: self.text, table, line: line_at(self.text, item.span().start), name: key })
         };
         array.iter().map(section).collect()
     }
@@ -321,17 +249,11 @@ impl<'a> Section<'a> {
             DeValue::String(text) => text.trim().to_owned(),
             DeValue::Datetime(date) => date.to_string(),
             other => {
-                return Err(self.error_at(
-                    value,
-                    format!("`{key}` is text in quotes, not {}", other.type_str()),
-                ));
+                return Err(self.error_at(value, format!("`{key}` is text in quotes, not {}", other.type_str())));
             }
         };
         if text.is_empty() {
-            return Err(self.error_at(
-                value,
-                format!("`{key}` is empty; say something or remove it"),
-            ));
+            return Err(self.error_at(value, format!("`{key}` is empty; say something or remove it")));
         }
         Ok(Some(text))
     }
@@ -344,20 +266,13 @@ impl<'a> Section<'a> {
             DeValue::String(text) => return Ok(vec![text.to_string()]),
             DeValue::Array(array) => array,
             other => {
-                return Err(self.error_at(
-                    value,
-                    format!("`{key}` is a list of texts, not {}", other.type_str()),
-                ));
+                return Err(self.error_at(value, format!("`{key}` is a list of texts, not {}", other.type_str())));
             }
         };
         let text = |item: &Spanned<DeValue<'_>>| {
             let text = item.get_ref().as_str().map(|text| text.trim().to_owned());
-            text.filter(|text| !text.is_empty()).ok_or_else(|| {
-                self.error_at(
-                    item,
-                    format!("`{key}` is a list of texts in quotes, none empty"),
-                )
-            })
+            text.filter(|text| !text.is_empty())
+                .ok_or_else(|| self.error_at(item, format!("`{key}` is a list of texts in quotes, none empty")))
         };
         array.iter().map(text).collect()
     }
@@ -384,10 +299,7 @@ impl<'a> Section<'a> {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => format!("use one of {}", names().collect::<Vec<_>>().join(", ")),
         };
-        Err(self.error_at(
-            &self.table[key],
-            format!("`{text}` is not a value of `{key}`; {hint}"),
-        ))
+        Err(self.error_at(&self.table[key], format!("`{text}` is not a value of `{key}`; {hint}")))
     }
 
     fn number(&self, value: &Spanned<DeValue<'_>>) -> Option<f32> {
@@ -396,29 +308,20 @@ impl<'a> Section<'a> {
             DeValue::Float(number) => number.as_str(),
             _ => return None,
         };
-        text.replace('_', "")
-            .parse()
-            .ok()
-            .filter(|number: &f32| number.is_finite() && *number >= 0.0)
+        text.replace('_', "").parse().ok().filter(|number: &f32| number.is_finite() && *number >= 0.0)
     }
 
     fn effort(&self) -> Result<Option<Effort>> {
         let Some(value) = self.table.get("effort_days") else {
             return Ok(None);
         };
-        let numbers = value.get_ref().as_array().map(|array| {
-            array
-                .iter()
-                .map(|item| self.number(item))
-                .collect::<Option<Vec<f32>>>()
-                .unwrap_or_default()
-        });
+        let numbers = value
+            .get_ref()
+            .as_array()
+            .map(|array| array.iter().map(|item| self.number(item)).collect::<Option<Vec<f32>>>().unwrap_or_default());
         match numbers.as_deref() {
             Some(&[low, high]) if low <= high && high <= 1000.0 => Ok(Some(Effort { low, high })),
-            _ => Err(self.error_at(
-                value,
-                "`effort_days` is [low, high] in days, low first, at most 1000".to_owned(),
-            )),
+            _ => Err(self.error_at(value, "`effort_days` is [low, high] in days, low first, at most 1000".to_owned())),
         }
     }
 
@@ -426,16 +329,10 @@ impl<'a> Section<'a> {
         let Some(value) = self.table.get("confidence") else {
             return Ok(None);
         };
-        let number = value
-            .get_ref()
-            .as_integer()
-            .and_then(|number| number.as_str().parse::<u8>().ok());
+        let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse::<u8>().ok());
         match number {
             Some(number) if number <= 100 => Ok(Some(number)),
-            _ => Err(self.error_at(
-                value,
-                "`confidence` is a whole number from 0 to 100".to_owned(),
-            )),
+            _ => Err(self.error_at(value, "`confidence` is a whole number from 0 to 100".to_owned())),
         }
     }
 

@@ -66,10 +66,8 @@ pub struct Verdict {
 
 impl Verdict {
     fn of(judgement: &Judgement) -> Self {
-        let evidence = (!judgement.evidence_url.is_empty()).then(|| Evidence {
-            url: judgement.evidence_url.clone(),
-            date: judgement.evidence_date.clone(),
-        });
+        let evidence = (!judgement.evidence_url.is_empty())
+            .then(|| Evidence { url: judgement.evidence_url.clone(), date: judgement.evidence_date.clone() });
         Verdict {
             class: judgement.class,
             service: judgement.service.clone(),
@@ -120,11 +118,7 @@ impl Catalogue {
     pub fn builtin() -> &'static Catalogue {
         static BUILTIN: Catalogue = Catalogue {
             builtin: &builtin::TABLE,
-            user: Table {
-                exact: Cow::Borrowed(&[]),
-                prefixes: Cow::Borrowed(&[]),
-                judgements: Cow::Borrowed(&[]),
-            },
+            user: Table { exact: Cow::Borrowed(&[]), prefixes: Cow::Borrowed(&[]), judgements: Cow::Borrowed(&[]) },
             accepted: Vec::new(),
         };
         &BUILTIN
@@ -136,11 +130,7 @@ impl Catalogue {
     /// The text is not TOML, has an unknown key or word, or a rule lacks something; the message has the line.
     pub fn with_user_rules(toml_text: &str) -> Result<Catalogue, CatalogueError> {
         let (user, accepted) = user::read(toml_text, &builtin::TABLE)?;
-        Ok(Catalogue {
-            builtin: &builtin::TABLE,
-            user,
-            accepted,
-        })
+        Ok(Catalogue { builtin: &builtin::TABLE, user, accepted })
     }
 
     /// Judges one resource by its type and its known attributes.
@@ -148,17 +138,9 @@ impl Catalogue {
     /// The confidence is the rule's times the resource's. A data source is read and not owned: its effort is at most
     /// half a day, because only the reference to it has to be changed.
     pub fn judge(&self, resource: &Resource) -> Verdict {
-        let known = |name: &str| {
-            resource
-                .attributes
-                .get(name)
-                .and_then(|value| value.known())
-        };
+        let known = |name: &str| resource.attributes.get(name).and_then(|value| value.known());
         let real_type = real_type_attribute(&resource.kind).and_then(known);
-        let Some((table, hit)) = real_type
-            .and_then(|kind| self.find(kind))
-            .or_else(|| self.find(&resource.kind))
-        else {
+        let Some((table, hit)) = real_type.and_then(|kind| self.find(kind)).or_else(|| self.find(&resource.kind)) else {
             return Verdict::unknown();
         };
         let mut judgement = &table.judgements[hit.judgement()];
@@ -173,10 +155,7 @@ impl Catalogue {
         let percent = u16::from(verdict.confidence) * u16::from(resource.confidence.min(100)) / 100;
         verdict.confidence = u8::try_from(percent).unwrap_or(100);
         if resource.data {
-            verdict.effort_days = Effort {
-                low: 0.0,
-                high: verdict.effort_days.high.min(0.5),
-            };
+            verdict.effort_days = Effort { low: 0.0, high: verdict.effort_days.high.min(0.5) };
         }
         verdict
     }
@@ -194,15 +173,8 @@ impl Catalogue {
     }
 
     /// The acceptance, if any, that covers a finding on this resource and has not expired.
-    pub fn accepted(
-        &self,
-        resource: &Resource,
-        verdict: &Verdict,
-        today: time::Date,
-    ) -> Option<&Acceptance> {
-        self.accepted
-            .iter()
-            .find(|acceptance| acceptance.expires >= today && acceptance.covers(resource, verdict))
+    pub fn accepted(&self, resource: &Resource, verdict: &Verdict, today: time::Date) -> Option<&Acceptance> {
+        self.accepted.iter().find(|acceptance| acceptance.expires >= today && acceptance.covers(resource, verdict))
     }
 
     /// All acceptances, in the order of the file; compare `expires` with today to warn about old ones.
@@ -222,10 +194,7 @@ impl Catalogue {
 /// The attribute in which a generic type names the type that it really is.
 fn real_type_attribute(kind: &str) -> Option<&'static str> {
     match kind {
-        "azapi_resource"
-        | "azapi_update_resource"
-        | "azapi_resource_action"
-        | "azapi_data_plane_resource" => Some("type"),
+        "azapi_resource" | "azapi_update_resource" | "azapi_resource_action" | "azapi_data_plane_resource" => Some("type"),
         "aws_cloudcontrolapi_resource" => Some("type_name"),
         _ => None,
     }

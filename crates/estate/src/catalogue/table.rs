@@ -61,13 +61,8 @@ impl When {
         let value = value.trim();
         self.values.iter().any(|wanted| match self.test {
             Test::Is => value.eq_ignore_ascii_case(wanted),
-            Test::StartsWith => value
-                .get(..wanted.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(wanted)),
-            Test::Contains => value
-                .as_bytes()
-                .windows(wanted.len())
-                .any(|window| window.eq_ignore_ascii_case(wanted.as_bytes())),
+            Test::StartsWith => value.get(..wanted.len()).is_some_and(|head| head.eq_ignore_ascii_case(wanted)),
+            Test::Contains => value.as_bytes().windows(wanted.len()).any(|window| window.eq_ignore_ascii_case(wanted.as_bytes())),
         })
     }
 }
@@ -104,29 +99,19 @@ pub struct Table {
 impl Table {
     /// The rule for a canonical type name: the whole name first, then the longest prefix.
     pub fn find(&self, key: &str) -> Option<Hit<'_>> {
-        if let Ok(at) = self
-            .exact
-            .binary_search_by(|(name, _)| name.as_bytes().cmp(key.as_bytes()))
-        {
+        if let Ok(at) = self.exact.binary_search_by(|(name, _)| name.as_bytes().cmp(key.as_bytes())) {
             let (name, index) = &self.exact[at];
             return Some(Hit::Exact(name, *index));
         }
         let key = key.as_bytes();
         let mut head = key;
         loop {
-            let after = self
-                .prefixes
-                .partition_point(|(prefix, _)| prefix.as_bytes() <= head);
+            let after = self.prefixes.partition_point(|(prefix, _)| prefix.as_bytes() <= head);
             let (prefix, index) = self.prefixes.get(after.checked_sub(1)?)?;
             if key.starts_with(prefix.as_bytes()) {
                 return Some(Hit::Prefix(prefix, *index));
             }
-            let common = prefix
-                .as_bytes()
-                .iter()
-                .zip(head)
-                .take_while(|(a, b)| a == b)
-                .count();
+            let common = prefix.as_bytes().iter().zip(head).take_while(|(a, b)| a == b).count();
             head = &head[..common];
         }
     }
@@ -138,31 +123,16 @@ mod tests {
 
     fn table(exact: &[(&'static str, u16)], prefixes: &[(&'static str, u16)]) -> Table {
         let own = |pairs: &[(&'static str, u16)]| {
-            let mut pairs: Vec<_> = pairs
-                .iter()
-                .map(|(name, index)| (Text::Borrowed(*name), *index))
-                .collect();
+            let mut pairs: Vec<_> = pairs.iter().map(|(name, index)| (Text::Borrowed(*name), *index)).collect();
             pairs.sort();
             Cow::Owned(pairs)
         };
-        Table {
-            exact: own(exact),
-            prefixes: own(prefixes),
-            judgements: Cow::Borrowed(&[]),
-        }
+        Table { exact: own(exact), prefixes: own(prefixes), judgements: Cow::Borrowed(&[]) }
     }
 
     #[test]
     fn the_longest_prefix_wins_and_neighbours_do_not_hide_it() {
-        let table = table(
-            &[("aws_s3_bucket", 9)],
-            &[
-                ("aws_s3_", 1),
-                ("aws_s3_bucket_m", 2),
-                ("aws_s", 3),
-                ("aws_s3_bucket_p", 4),
-            ],
-        );
+        let table = table(&[("aws_s3_bucket", 9)], &[("aws_s3_", 1), ("aws_s3_bucket_m", 2), ("aws_s", 3), ("aws_s3_bucket_p", 4)]);
         let at = |key| table.find(key).map(Hit::judgement);
         assert_eq!(at("aws_s3_bucket"), Some(9));
         assert_eq!(at("aws_s3_bucket_metric"), Some(2));

@@ -23,11 +23,7 @@ pub fn read(text: &str, builtin: &Table) -> Result<(Table, Vec<Acceptance>), Cat
         let base = inherited(entry, builtin);
         flat.add(entry, base.as_ref(), false)?;
     }
-    let accepted = file
-        .accepts
-        .iter()
-        .map(acceptance)
-        .collect::<Result<_, _>>()?;
+    let accepted = file.accepts.iter().map(acceptance).collect::<Result<_, _>>()?;
     Ok((table(flat), accepted))
 }
 
@@ -51,30 +47,16 @@ fn inherited(entry: &Entry, builtin: &Table) -> Option<Full> {
 }
 
 fn acceptance(entry: &AcceptEntry) -> Result<Acceptance, CatalogueError> {
-    let error = |what: String| CatalogueError {
-        line: entry.line,
-        what,
-    };
+    let error = |what: String| CatalogueError { line: entry.line, what };
     let selectors = [&entry.kind, &entry.address, &entry.file, &entry.rule];
     if selectors.iter().all(|selector| selector.is_none()) {
-        return Err(error(
-            "this [[accept]] covers everything; name a `type`, `address`, `file` or `rule`"
-                .to_owned(),
-        ));
+        return Err(error("this [[accept]] covers everything; name a `type`, `address`, `file` or `rule`".to_owned()));
     }
-    let reason = entry
-        .reason
-        .clone()
-        .ok_or_else(|| error("an [[accept]] needs a `reason`".to_owned()))?;
+    let reason = entry.reason.clone().ok_or_else(|| error("an [[accept]] needs a `reason`".to_owned()))?;
     let expires = entry.expires.as_deref();
-    let expires = expires
-        .ok_or_else(|| error("an [[accept]] needs `expires`, the last day it holds".to_owned()))?;
-    let expires =
-        Date::parse(expires, format_description!("[year]-[month]-[day]")).map_err(|_| {
-            error(format!(
-                "`expires` is a day such as 2027-03-31, not `{expires}`"
-            ))
-        })?;
+    let expires = expires.ok_or_else(|| error("an [[accept]] needs `expires`, the last day it holds".to_owned()))?;
+    let expires = Date::parse(expires, format_description!("[year]-[month]-[day]"))
+        .map_err(|_| error(format!("`expires` is a day such as 2027-03-31, not `{expires}`")))?;
     Ok(Acceptance {
         kind: entry.kind.clone(),
         address: entry.address.clone(),
@@ -87,23 +69,13 @@ fn acceptance(entry: &AcceptEntry) -> Result<Acceptance, CatalogueError> {
 }
 
 fn table(flat: Flat) -> Table {
-    let index =
-        |at: usize| u16::try_from(at).expect("Flat::add refuses more rules than a u16 counts");
+    let index = |at: usize| u16::try_from(at).expect("Flat::add refuses more rules than a u16 counts");
     let patterns = |map: std::collections::BTreeMap<String, usize>| {
-        Cow::Owned(
-            map.into_iter()
-                .map(|(pattern, at)| (Text::Owned(pattern), index(at)))
-                .collect(),
-        )
+        Cow::Owned(map.into_iter().map(|(pattern, at)| (Text::Owned(pattern), index(at))).collect())
     };
-    let texts =
-        |list: Vec<String>| Cow::Owned(list.into_iter().map(Text::Owned).collect::<Vec<_>>());
-    let when = |when: FullWhen| When {
-        attributes: texts(when.attributes),
-        test: when.test,
-        values: texts(when.values),
-        then: index(when.then),
-    };
+    let texts = |list: Vec<String>| Cow::Owned(list.into_iter().map(Text::Owned).collect::<Vec<_>>());
+    let when =
+        |when: FullWhen| When { attributes: texts(when.attributes), test: when.test, values: texts(when.values), then: index(when.then) };
     let judgement = |full: Full| Judgement {
         id: Text::Owned(full.id),
         service: Text::Owned(full.service),

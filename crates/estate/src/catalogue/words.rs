@@ -32,16 +32,7 @@ pub enum Class {
 
 impl Class {
     /// Every class, least work first.
-    pub const ALL: [Class; 8] = [
-        Class::N,
-        Class::U,
-        Class::S,
-        Class::M,
-        Class::G,
-        Class::C,
-        Class::X,
-        Class::E,
-    ];
+    pub const ALL: [Class; 8] = [Class::N, Class::U, Class::S, Class::M, Class::G, Class::C, Class::X, Class::E];
 
     /// The letter.
     pub const fn letter(self) -> &'static str {
@@ -76,14 +67,10 @@ impl Class {
         match self {
             Class::N => "not tied to a cloud provider",
             Class::U => "not in the catalogue: reported, never guessed",
-            Class::S => {
-                "open standard or unmodified open-source engine, from two vendors and self-hosted"
-            }
+            Class::S => "open standard or unmodified open-source engine, from two vendors and self-hosted",
             Class::M => "the workload never calls it, and the same primitive is everywhere",
             Class::G => "exists only to govern that provider",
-            Class::C => {
-                "proprietary, but an independent implementation or open wire protocol covers common use"
-            }
+            Class::C => "proprietary, but an independent implementation or open wire protocol covers common use",
             Class::X => "proprietary API, whose state leaves in a documented format",
             Class::E => "state that cannot be exported, or behaviour without equivalent",
         }
@@ -117,9 +104,7 @@ impl std::str::FromStr for Class {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Class::ALL
             .into_iter()
-            .find(|class| {
-                text.eq_ignore_ascii_case(class.letter()) || text.eq_ignore_ascii_case(class.word())
-            })
+            .find(|class| text.eq_ignore_ascii_case(class.letter()) || text.eq_ignore_ascii_case(class.word()))
             .ok_or_else(|| format!("`{text}` is not a class; use one of S, M, C, X, E, G, N"))
     }
 }
@@ -231,11 +216,7 @@ impl Class {
             Class::E => (I::Proprietary, D::Partial, A::Redesign),
             Class::U => (I::Proprietary, D::Locked, A::Redesign),
         };
-        Facets {
-            interoperability,
-            data_portability,
-            application_portability,
-        }
+        Facets { interoperability, data_portability, application_portability }
     }
 
     /// The effort of a rule that names a class and no effort.

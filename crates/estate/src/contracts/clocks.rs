@@ -210,7 +210,13 @@ fn switching_clocks(contract: &Contract, today: Date) -> Vec<Clock> {
     if supposed {
         let latest = plus_months(plus_days(contract.period_end, -TRANSITION_DAYS_MAX), -NOTICE_MONTHS_MAX);
         let detail = "Two months of notice and 30 days of transition then end with the commitment: nothing is paid twice.".to_owned();
-        all.push(clock(ClockKind::StartSwitch, latest, "Last day to start a switch that ends with the contract", "Art. 25(2)(a), (d)", detail));
+        all.push(clock(
+            ClockKind::StartSwitch,
+            latest,
+            "Last day to start a switch that ends with the contract",
+            "Art. 25(2)(a), (d)",
+            detail,
+        ));
     }
     let detail = "From this day no switching charge, egress for the switch included. Until then only the provider's own direct costs (Art. 29(2), (3)). Early-termination penalties are no switching charges (Art. 2(36)) and stay lawful where they do not obstruct switching (Art. 23). For use in parallel, egress at cost (Art. 34(2)).".to_owned();
     all.push(clock(ClockKind::NoSwitchingCharges, NO_SWITCHING_CHARGES_FROM, "Switching charges are forbidden", "Art. 29(1)", detail));
@@ -256,10 +262,14 @@ pub fn asks(contract: &Contract) -> Vec<Ask> {
     let covered = contract.data_act != Some(false);
     if covered {
         match contract.notice_days {
-            Some(days) if Duration::days(i64::from(days)) > Duration::days(62) => {
-                ask("Notice of switching of at most two months, apart from the term", "Art. 25(2)(d)", format!("The contract asks for {days} days."))
+            Some(days) if Duration::days(i64::from(days)) > Duration::days(62) => ask(
+                "Notice of switching of at most two months, apart from the term",
+                "Art. 25(2)(d)",
+                format!("The contract asks for {days} days."),
+            ),
+            None => {
+                ask("Notice of switching of at most two months", "Art. 25(2)(d)", "No notice is on record: have it in writing.".to_owned())
             }
-            None => ask("Notice of switching of at most two months", "Art. 25(2)(d)", "No notice is on record: have it in writing.".to_owned()),
             Some(_) => {}
         }
         ask(

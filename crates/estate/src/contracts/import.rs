@@ -209,7 +209,8 @@ fn billing_account(id: &str) -> Option<String> {
 pub fn import_csv(text: &str) -> Result<Imported, ContractError> {
     let header = text.lines().next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t'].into_iter().max_by_key(|byte| header.bytes().filter(|found| found == byte).count());
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter.unwrap_or(b',')).flexible(false).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter.unwrap_or(b',')).flexible(false).trim(csv::Trim::All).from_reader(text.as_bytes());
     let columns = columns(&reader.headers().map_err(|error| row_error("line 1", error.to_string()))?.clone())?;
     let mut found = Imported { recognised: "CSV", ..Imported::default() };
     for record in reader.records() {
@@ -300,9 +301,11 @@ fn columns(header: &csv::StringRecord) -> Result<Vec<Column>, ContractError> {
         }
         columns.push(column);
     }
-    for (needed, name) in
-        [(Column::Id, "ContractCommitmentId"), (Column::PeriodStart, "ContractCommitmentPeriodStart"), (Column::PeriodEnd, "ContractCommitmentPeriodEnd")]
-    {
+    for (needed, name) in [
+        (Column::Id, "ContractCommitmentId"),
+        (Column::PeriodStart, "ContractCommitmentPeriodStart"),
+        (Column::PeriodEnd, "ContractCommitmentPeriodEnd"),
+    ] {
         if !columns.contains(&needed) {
             return Err(row_error("line 1", format!("column {name} is missing")));
         }
@@ -316,7 +319,9 @@ fn csv_contract(columns: &[Column], record: &csv::StringRecord, place: &str) -> 
         record.get(index).map(str::trim).filter(|text| !text.is_empty() && !text.eq_ignore_ascii_case("null"))
     };
     let text = |wanted| cell(wanted).map(str::to_owned);
-    let read = |wanted, name: &str| cell(wanted).map(|text| dates::parse(text).map_err(|error| row_error(place, format!("{name}: {error}")))).transpose();
+    let read = |wanted, name: &str| {
+        cell(wanted).map(|text| dates::parse(text).map_err(|error| row_error(place, format!("{name}: {error}")))).transpose()
+    };
     let need = |date: Option<Date>, name: &str| date.ok_or_else(|| row_error(place, format!("{name} is empty")));
     let id = cell(Column::Id).ok_or_else(|| row_error(place, "ContractCommitmentId is empty"))?;
     let start = need(read(Column::PeriodStart, "period start")?, "ContractCommitmentPeriodStart")?;

@@ -11,7 +11,8 @@ pub const WARN_DAYS: i64 = 90;
 
 /// The dates of a contract on which something must be decided within [`WARN_DAYS`] days.
 pub fn due(contract: &Contract, today: Date) -> Vec<Clock> {
-    let soon = |clock: &Clock| clock.kind.is_decision() && !clock.supposed && (0..=WARN_DAYS).contains(&dates::days_between(today, clock.date));
+    let soon =
+        |clock: &Clock| clock.kind.is_decision() && !clock.supposed && (0..=WARN_DAYS).contains(&dates::days_between(today, clock.date));
     clocks(contract, today).into_iter().filter(soon).collect()
 }
 
@@ -23,7 +24,8 @@ pub fn next_decision(contract: &Contract, today: Date) -> Option<Clock> {
 /// The list, the next decision first, with a warning for everything due within 90 days.
 pub fn list(contracts: &[Contract], today: Date) -> String {
     if contracts.is_empty() {
-        return "No contracts. Add one with `freehold contracts add`, or take them over with `freehold contracts import FILE`.\n".to_owned();
+        return "No contracts. Add one with `freehold contracts add`, or take them over with `freehold contracts import FILE`.\n"
+            .to_owned();
     }
     let mut rows: Vec<(&Contract, Option<Clock>)> = contracts.iter().map(|contract| (contract, next_decision(contract, today))).collect();
     let when = |contract: &Contract, next: &Option<Clock>| match next {
@@ -36,9 +38,10 @@ pub fn list(contracts: &[Contract], today: Date) -> String {
     for (contract, next) in &rows {
         let (what, days) = match next {
             Some(clock) => (format!("{}  {}", dates::text(clock.date), clock.title), dates::days_between(today, clock.date).to_string()),
-            None if contract.period_end > today => {
-                (format!("{}  Renews by itself", dates::text(contract.period_end)), dates::days_between(today, contract.period_end).to_string())
-            }
+            None if contract.period_end > today => (
+                format!("{}  Renews by itself", dates::text(contract.period_end)),
+                dates::days_between(today, contract.period_end).to_string(),
+            ),
             None => ("over".to_owned(), String::new()),
         };
         let cost = contract.cost.map(|cost| contract.money(cost)).unwrap_or_else(|| "-".to_owned());
@@ -68,7 +71,8 @@ fn warnings(contract: &Contract, today: Date) -> Vec<String> {
         let last = dates::plus_days(contract.period_end, -i64::from(contract.notice_days.unwrap_or(0)));
         if last < today {
             let note = "the contract's notice day has passed and it will renew";
-            let way_out = if contract.data_act == Some(false) { "" } else { "; the right to switch with two months' notice stays (Art. 25(2)(d))" };
+            let way_out =
+                if contract.data_act == Some(false) { "" } else { "; the right to switch with two months' notice stays (Art. 25(2)(d))" };
             all.push(format!("{} ({}): {note}{way_out}.", dates::text(last), contract.id));
         }
     }

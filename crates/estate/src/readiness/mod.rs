@@ -172,7 +172,13 @@ pub fn to_html(questionnaire: &Questionnaire) -> String {
         let question = &item.question;
         let mut known = String::new();
         for fact in &item.known {
-            let _ = write!(known, "<li>{} <span class=\"dim\">{}, as of {}</span></li>", html(&fact.text), link(&fact.url, "source"), html(&fact.date));
+            let _ = write!(
+                known,
+                "<li>{} <span class=\"dim\">{}, as of {}</span></li>",
+                html(&fact.text),
+                link(&fact.url, "source"),
+                html(&fact.date)
+            );
         }
         if known.is_empty() {
             known.push_str("<li class=\"dim\">Nothing on record; ask for the address.</li>");

@@ -74,7 +74,11 @@ pub fn markdown_code(text: &str) -> String {
 pub fn csv(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']);
     let prefix = if formula { "'" } else { "" };
-    if formula || text.contains(['"', ',', ';', '\n', '\r', '\t']) { format!("\"{prefix}{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    if formula || text.contains(['"', ',', ';', '\n', '\r', '\t']) {
+        format!("\"{prefix}{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
+    }
 }
 
 /// For a terminal: control characters, which could move the cursor or set a title, become visible.

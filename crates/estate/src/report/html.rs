@@ -34,9 +34,14 @@ pub fn to_text(audit: &Audit<'_>) -> String {
 fn cards(page: &mut Page, audit: &Audit<'_>, groups: &[Group<'_, '_>]) {
     let effort = total(groups.iter().map(|group| &group.effort));
     let of = |class: Class| audit.by_class.get(&class).copied().unwrap_or(0);
-    let card = |big: &str, small: &str| format!("<div class=\"card\"><div class=\"big\">{}</div><div class=\"dim\">{}</div></div>", html(big), html(small));
+    let card = |big: &str, small: &str| {
+        format!("<div class=\"card\"><div class=\"big\">{}</div><div class=\"dim\">{}</div></div>", html(big), html(small))
+    };
     let mut cards = String::from("<div class=\"cards\">");
-    cards.push_str(&card(&format!("{:.1}", audit.lock_in.figure), &format!("lock-in of 100, over {}", count(audit.lock_in.services, "service"))));
+    cards.push_str(&card(
+        &format!("{:.1}", audit.lock_in.figure),
+        &format!("lock-in of 100, over {}", count(audit.lock_in.services, "service")),
+    ));
     cards.push_str(&card(&of(Class::E).to_string(), "entangled resources: redesign"));
     cards.push_str(&card(&of(Class::X).to_string(), "exportable resources: rewrite the adapter"));
     cards.push_str(&card(&days(effort), "work to leave, data transfer apart"));
@@ -104,13 +109,16 @@ fn efforts(page: &mut Page, groups: &[Group<'_, '_>]) {
     page.push(&format!("<div class=\"card keep\">{}</div>", ranges(&rows, "Working days by service, from favourable to unfavourable")));
     let rest = hardest.len().saturating_sub(CHART_ROWS);
     let more = if rest > 0 { format!(" {} more below.", count(rest, "service")) } else { String::new() };
-    page.push(&format!("<p class=\"dim\">Working days of one engineer who knows both sides: solid when all goes well, pale when it does not.{more}</p>"));
+    page.push(&format!(
+        "<p class=\"dim\">Working days of one engineer who knows both sides: solid when all goes well, pale when it does not.{more}</p>"
+    ));
 }
 
 fn services(page: &mut Page, audit: &Audit<'_>, groups: &[Group<'_, '_>]) {
     page.push("<h2>Findings</h2>");
-    let mut tools =
-        String::from("<div class=\"tools\"><input type=\"search\" id=\"q\" placeholder=\"Filter by service, type, address or file\" aria-label=\"Filter\">");
+    let mut tools = String::from(
+        "<div class=\"tools\"><input type=\"search\" id=\"q\" placeholder=\"Filter by service, type, address or file\" aria-label=\"Filter\">",
+    );
     for class in [Class::E, Class::X, Class::C, Class::G, Class::M, Class::S, Class::U, Class::N] {
         if groups.iter().any(|group| group.class == class) {
             let _ = write!(
@@ -154,7 +162,8 @@ fn service(page: &mut Page, group: &Group<'_, '_>) {
     text.push_str("<dl>");
     let mut term = |name: &str, texts: Vec<&str>| {
         if !texts.is_empty() {
-            let _ = write!(text, "<dt>{name}</dt><dd>{}</dd>", texts.iter().take(4).map(|text| html(text)).collect::<Vec<_>>().join("<br>"));
+            let _ =
+                write!(text, "<dt>{name}</dt><dd>{}</dd>", texts.iter().take(4).map(|text| html(text)).collect::<Vec<_>>().join("<br>"));
         }
     };
     term("Why", group.distinct(|verdict| &verdict.why));
@@ -168,8 +177,12 @@ fn service(page: &mut Page, group: &Group<'_, '_>) {
             facets.interoperability, facets.data_portability, facets.application_portability
         );
     }
-    let evidence: std::collections::BTreeSet<(&str, &str)> =
-        group.findings.iter().filter_map(|finding| finding.verdict.evidence.as_ref()).map(|evidence| (evidence.url.as_ref(), evidence.date.as_ref())).collect();
+    let evidence: std::collections::BTreeSet<(&str, &str)> = group
+        .findings
+        .iter()
+        .filter_map(|finding| finding.verdict.evidence.as_ref())
+        .map(|evidence| (evidence.url.as_ref(), evidence.date.as_ref()))
+        .collect();
     if !evidence.is_empty() {
         let links: Vec<String> = evidence.iter().take(4).map(|(url, date)| format!("{} ({})", link(url, url), html(date))).collect();
         let _ = write!(text, "<dt>Evidence</dt><dd>{}</dd>", links.join("<br>"));

@@ -27,8 +27,16 @@ pub fn to_text(audit: &Audit<'_>) -> String {
     for class in Class::ALL.into_iter().rev() {
         let resources = audit.by_class.get(&class).copied().unwrap_or(0);
         let part = audit.lock_in.parts.iter().find(|part| part.class == class);
-        let (services, points) = part.map_or((String::new(), String::new()), |part| (part.services.to_string(), format!("{:.1}", part.points)));
-        let _ = writeln!(text, "| {} {} | {} | {} | {resources} | {services} | {points} |", class.letter(), class.word(), class.meaning(), class.work());
+        let (services, points) =
+            part.map_or((String::new(), String::new()), |part| (part.services.to_string(), format!("{:.1}", part.points)));
+        let _ = writeln!(
+            text,
+            "| {} {} | {} | {} | {resources} | {services} | {points} |",
+            class.letter(),
+            class.word(),
+            class.meaning(),
+            class.work()
+        );
     }
     for class in [Class::E, Class::X, Class::C, Class::G, Class::M, Class::S, Class::U] {
         let members: Vec<_> = groups.iter().filter(|group| group.class == class).collect();
@@ -37,7 +45,13 @@ pub fn to_text(audit: &Audit<'_>) -> String {
         }
         let _ = write!(text, "\n## {} {}\n", class.letter(), class.word());
         for group in members {
-            let _ = write!(text, "\n### {} ({}, {})\n\n", markdown(group.service), provider_name(group.provider), count(group.findings.len(), "resource"));
+            let _ = write!(
+                text,
+                "\n### {} ({}, {})\n\n",
+                markdown(group.service),
+                provider_name(group.provider),
+                count(group.findings.len(), "resource")
+            );
             for why in group.distinct(|verdict| &verdict.why).into_iter().take(3) {
                 let _ = writeln!(text, "{}\n", markdown(why));
             }

@@ -33,12 +33,9 @@ pub fn to_text(audit: &Audit<'_>) -> serde_json::Result<String> {
         .read_partly
         .iter()
         .map(|part| notification(&part.file, part.line, &format!("Read in part: {}", part.why)))
-        .chain(
-            audit
-                .unresolved
-                .iter()
-                .map(|missing| notification(&missing.file, Some(missing.line), &format!("Module {:?} was not followed: {}", missing.source, missing.why))),
-        )
+        .chain(audit.unresolved.iter().map(|missing| {
+            notification(&missing.file, Some(missing.line), &format!("Module {:?} was not followed: {}", missing.source, missing.why))
+        }))
         .collect();
     let document = json!({
         "$schema": SCHEMA_URL,
@@ -70,7 +67,11 @@ fn level(class: Class) -> (&'static str, &'static str) {
 
 fn descriptor(id: &str, verdict: &Verdict) -> Value {
     let class = verdict.class;
-    let title = if class == Class::U { "A type that the catalogue does not know".to_owned() } else { format!("{}: {}", verdict.service, class.word()) };
+    let title = if class == Class::U {
+        "A type that the catalogue does not know".to_owned()
+    } else {
+        format!("{}: {}", verdict.service, class.word())
+    };
     let mut rule = json!({
         "id": id,
         "shortDescription": {"text": title},
@@ -86,8 +87,13 @@ fn descriptor(id: &str, verdict: &Verdict) -> Value {
 }
 
 fn help(verdict: &Verdict) -> String {
-    let mut help =
-        format!("Class {} ({}): {}. Work to leave: {}.", verdict.class.letter(), verdict.class.word(), verdict.class.meaning(), verdict.class.work());
+    let mut help = format!(
+        "Class {} ({}): {}. Work to leave: {}.",
+        verdict.class.letter(),
+        verdict.class.word(),
+        verdict.class.meaning(),
+        verdict.class.work()
+    );
     if !verdict.replacement.is_empty() {
         help.push_str(&format!(" Replacement: {}.", verdict.replacement.trim_end_matches('.')));
     }

@@ -158,7 +158,16 @@ fn the_best_known_services_agree_in_every_notation() {
                 "google_container_cluster",
             ],
         ),
-        (Class::M, &["aws_instance", "AWS::EC2::Instance", "azurerm_linux_virtual_machine", "Microsoft.Compute/virtualMachines", "google_compute_instance"]),
+        (
+            Class::M,
+            &[
+                "aws_instance",
+                "AWS::EC2::Instance",
+                "azurerm_linux_virtual_machine",
+                "Microsoft.Compute/virtualMachines",
+                "google_compute_instance",
+            ],
+        ),
         (
             Class::M,
             &[
@@ -229,7 +238,15 @@ fn the_best_known_services_agree_in_every_notation() {
         ),
         (
             Class::N,
-            &["random_id", "kubernetes_deployment", "apps/Deployment", "core/ConfigMap", "helm_release", "image:docker.io/library/postgres", "terraform_data"],
+            &[
+                "random_id",
+                "kubernetes_deployment",
+                "apps/Deployment",
+                "core/ConfigMap",
+                "helm_release",
+                "image:docker.io/library/postgres",
+                "terraform_data",
+            ],
         ),
     ] {
         for name in same {
@@ -272,8 +289,12 @@ fn every_rule_is_complete_and_consistent() {
     for (id, explanation) in &rules {
         let refined = explanation.refinements.iter().map(|refinement| &refinement.verdict);
         for verdict in std::iter::once(&explanation.verdict).chain(refined) {
-            for (what, text) in [("service", &verdict.service), ("replacement", &verdict.replacement), ("exit path", &verdict.exit_path), ("why", &verdict.why)]
-            {
+            for (what, text) in [
+                ("service", &verdict.service),
+                ("replacement", &verdict.replacement),
+                ("exit path", &verdict.exit_path),
+                ("why", &verdict.why),
+            ] {
                 assert!(text.len() > 2 && !text.starts_with('@') && !text.contains("  "), "{id}: {what} is `{text}`");
             }
             assert!(verdict.why.ends_with('.'), "{id}: {}", verdict.why);
@@ -285,10 +306,16 @@ fn every_rule_is_complete_and_consistent() {
             let facets = verdict.facets;
             let fits = match verdict.class {
                 Class::S => facets.interoperability == Interoperability::Standard,
-                Class::M => facets.application_portability <= ApplicationPortability::Configuration || facets.interoperability == Interoperability::Standard,
+                Class::M => {
+                    facets.application_portability <= ApplicationPortability::Configuration
+                        || facets.interoperability == Interoperability::Standard
+                }
                 Class::C => facets.interoperability == Interoperability::Compatible,
                 Class::X => facets.interoperability == Interoperability::Proprietary && facets.data_portability != DataPortability::Locked,
-                Class::E => facets.application_portability == ApplicationPortability::Redesign || facets.data_portability >= DataPortability::Partial,
+                Class::E => {
+                    facets.application_portability == ApplicationPortability::Redesign
+                        || facets.data_portability >= DataPortability::Partial
+                }
                 Class::G | Class::N => true,
                 Class::U => false,
             };

@@ -214,7 +214,8 @@ fn the_calendar_is_rfc_5545() {
             &[contract(), {
                 let mut c = contract();
                 c.id = "Vertrag Nr. 7; München, ü\\".to_owned();
-                c.description = Some("Größe; des, Vertrags\\mit Überlänge 🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠\nzweite Zeile".to_owned());
+                c.description =
+                    Some("Größe; des, Vertrags\\mit Überlänge 🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠🏠\nzweite Zeile".to_owned());
                 c.switching_notice = Some(date!(2026 - 11 - 02));
                 c
             }],
@@ -227,7 +228,8 @@ fn the_calendar_is_rfc_5545() {
     assert_eq!(text.matches("BEGIN:VEVENT").count(), text.matches("END:VEVENT").count());
     assert!(text.matches("BEGIN:VALARM").count() >= 4);
     assert_eq!(text.matches("UID:no-switching-charges.law@").count(), 1, "the law's date once, not once per contract");
-    let mut uids: Vec<&str> = unfolded_lines(&text).filter(|line| line.starts_with("UID:")).map(|line| line.to_owned().leak() as &str).collect();
+    let mut uids: Vec<&str> =
+        unfolded_lines(&text).filter(|line| line.starts_with("UID:")).map(|line| line.to_owned().leak() as &str).collect();
     let count = uids.len();
     uids.sort_unstable();
     uids.dedup();

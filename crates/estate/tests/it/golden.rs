@@ -11,7 +11,8 @@ use freehold_estate::{plan, report};
 use time::macros::date;
 
 fn files(folder: &Path, into: &mut Vec<PathBuf>) {
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).expect("the folder is committed").map(|entry| entry.expect("readable").path()).collect();
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("the folder is committed").map(|entry| entry.expect("readable").path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() { files(&path, into) } else { into.push(path) }

@@ -333,7 +333,10 @@ fn verdict_rows(columns: &mut report::layout::Columns, verdict: &Verdict) {
     row("replacement", verdict.replacement.to_string());
     row("data", verdict.exit_path.to_string());
     let facets = verdict.facets;
-    row("portability", format!("calls {}, data {}, application {}", facets.interoperability, facets.data_portability, facets.application_portability));
+    row(
+        "portability",
+        format!("calls {}, data {}, application {}", facets.interoperability, facets.data_portability, facets.application_portability),
+    );
     row("effort", report::days(verdict.effort_days));
     row("confidence", format!("{} of 100", verdict.confidence));
     row("evidence", verdict.evidence.as_ref().map(|evidence| format!("{} ({})", evidence.url, evidence.date)).unwrap_or_default());

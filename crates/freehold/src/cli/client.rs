@@ -134,7 +134,8 @@ impl Client {
         let status = answer.status().as_u16();
         let bytes = answer.bytes().await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let message = body["error"]["message"].as_str().map_or_else(|| format!("the service answered with HTTP status {status}"), str::to_owned);
+        let message =
+            body["error"]["message"].as_str().map_or_else(|| format!("the service answered with HTTP status {status}"), str::to_owned);
         Err(ApiError { message, status, body }.into())
     }
 }

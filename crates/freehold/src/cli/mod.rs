@@ -129,7 +129,14 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(command) => key::run(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Tenant(command) => tenant::run(&Client::operator(common)?, command).await,
         Command::Operation(command) => operation::run(&Client::operator(common)?, command).await,
-        Command::Up(_) | Command::Down(_) | Command::Audit(_) | Command::Contracts(_) | Command::Readiness(_) | Command::Completions { .. } | Command::Options | Command::Worker(_) => {
+        Command::Up(_)
+        | Command::Down(_)
+        | Command::Audit(_)
+        | Command::Contracts(_)
+        | Command::Readiness(_)
+        | Command::Completions { .. }
+        | Command::Options
+        | Command::Worker(_) => {
             unreachable!("dispatched before a runtime was made")
         }
     }

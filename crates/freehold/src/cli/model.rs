@@ -127,9 +127,15 @@ pub async fn run(client: &Client, command: ModelCommand) -> anyhow::Result<ExitC
         ModelCommand::Add(args) => add(client, args, true).await?,
         ModelCommand::Show { name } => show(client, &client.get(&path(&name)).await?),
         ModelCommand::Remove { name } => done(client, &client.delete(&path(&name)).await?, &format!("{name} is removed.")),
-        ModelCommand::Pin { name } => done(client, &client.patch(&path(&name), &json!({"pinned": true})).await?, &format!("{name} stays loaded.")),
-        ModelCommand::Unpin { name } => done(client, &client.patch(&path(&name), &json!({"pinned": false})).await?, &format!("{name} may be unloaded when idle.")),
-        ModelCommand::Unload { name } => done(client, &client.post(&format!("{}/unload", path(&name)), &json!({})).await?, &format!("{name} is unloaded.")),
+        ModelCommand::Pin { name } => {
+            done(client, &client.patch(&path(&name), &json!({"pinned": true})).await?, &format!("{name} stays loaded."))
+        }
+        ModelCommand::Unpin { name } => {
+            done(client, &client.patch(&path(&name), &json!({"pinned": false})).await?, &format!("{name} may be unloaded when idle."))
+        }
+        ModelCommand::Unload { name } => {
+            done(client, &client.post(&format!("{}/unload", path(&name)), &json!({})).await?, &format!("{name} is unloaded."))
+        }
         ModelCommand::Adapter(command) => adapter(client, command).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -194,7 +200,10 @@ async fn list_known(client: &Client) -> anyhow::Result<()> {
             output::cell(&entry["licence"]),
         ]
     };
-    output::table(&["name", "parameters", "context", "memory", "fits", "licence"], known["data"].as_array().into_iter().flatten().map(row).collect());
+    output::table(
+        &["name", "parameters", "context", "memory", "fits", "licence"],
+        known["data"].as_array().into_iter().flatten().map(row).collect(),
+    );
     Ok(())
 }
 
@@ -212,7 +221,11 @@ async fn add(client: &Client, args: AddArgs, local: bool) -> anyhow::Result<()> 
     }
     let started = client.post("/api/v1/models", &body).await?;
     if args.detach {
-        if client.json { output::json(&started) } else { output::line(&output::cell(&started["id"])) }
+        if client.json {
+            output::json(&started)
+        } else {
+            output::line(&output::cell(&started["id"]))
+        }
         return Ok(());
     }
     let operation = operation::follow(client, &started).await?;
@@ -249,7 +262,8 @@ fn show(client: &Client, model: &Value) {
     let measurements = model["measurements"].as_array().cloned().unwrap_or_default();
     if !measurements.is_empty() {
         let row = |measured: &Value| {
-            let number = |key: &str, digits: usize| measured[key].as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
+            let number =
+                |key: &str, digits: usize| measured[key].as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"));
             vec![
                 output::cell(&measured["name"]),
                 output::bytes(measured["bytes"].as_u64().unwrap_or_default()),
@@ -274,7 +288,9 @@ async fn adapter(client: &Client, command: AdapterCommand) -> anyhow::Result<()>
             if client.json {
                 output::json(&adapters);
             } else {
-                let row = |adapter: &Value| vec![output::cell(&adapter["name"]), output::bytes(adapter["size_bytes"].as_u64().unwrap_or_default())];
+                let row = |adapter: &Value| {
+                    vec![output::cell(&adapter["name"]), output::bytes(adapter["size_bytes"].as_u64().unwrap_or_default())]
+                };
                 output::table(&["name", "size"], adapters["data"].as_array().into_iter().flatten().map(row).collect());
             }
         }

@@ -38,7 +38,10 @@ pub async fn run(client: &Client, command: OperationCommand) -> anyhow::Result<E
             if client.json {
                 output::json(&operations);
             } else {
-                output::table(&["id", "kind", "subject", "state", "done", "step"], operations["data"].as_array().into_iter().flatten().map(row).collect());
+                output::table(
+                    &["id", "kind", "subject", "state", "done", "step"],
+                    operations["data"].as_array().into_iter().flatten().map(row).collect(),
+                );
             }
         }
         OperationCommand::Show { id } => show(client, &client.get(&path(&id)).await?),

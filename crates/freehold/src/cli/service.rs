@@ -77,12 +77,19 @@ pub async fn status(client: &Client) -> anyhow::Result<ExitCode> {
 
 fn device(device: &Value) -> Vec<String> {
     let bytes = |key: &str| output::bytes(device[key].as_u64().unwrap_or_default());
-    vec![output::cell(&device["name"]), output::cell(&device["kind"]), bytes("memory_bytes"), bytes("memory_free_bytes"), output::cell(&device["description"])]
+    vec![
+        output::cell(&device["name"]),
+        output::cell(&device["kind"]),
+        bytes("memory_bytes"),
+        bytes("memory_free_bytes"),
+        output::cell(&device["description"]),
+    ]
 }
 
 fn worker(worker: &Value) -> Vec<String> {
     let placement = worker["placement"].as_array().map_or_else(String::new, |places| {
-        let places: Vec<String> = places.iter().map(|place| format!("{} ({} layers)", output::cell(&place["device"]), output::cell(&place["layers"]))).collect();
+        let places: Vec<String> =
+            places.iter().map(|place| format!("{} ({} layers)", output::cell(&place["device"]), output::cell(&place["layers"]))).collect();
         places.join(", ")
     });
     vec![

@@ -37,7 +37,9 @@ pub async fn run(client: &Client, command: TenantCommand) -> anyhow::Result<Exit
             if client.json {
                 output::json(&tenants);
             } else {
-                let row = |tenant: &Value| vec![output::cell(&tenant["id"]), output::cell(&tenant["name"]), output::moment(&tenant["created_at"])];
+                let row = |tenant: &Value| {
+                    vec![output::cell(&tenant["id"]), output::cell(&tenant["name"]), output::moment(&tenant["created_at"])]
+                };
                 output::table(&["id", "name", "created"], tenants["data"].as_array().into_iter().flatten().map(row).collect());
             }
         }

@@ -56,7 +56,8 @@ fn gather(common: &Common, args: &UpArgs) -> anyhow::Result<Options> {
     if let Some(listen) = &args.listen {
         flags.push(("listen".to_owned(), listen.clone()));
     }
-    let environment: Vec<(String, String)> = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+    let environment: Vec<(String, String)> =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
     Ok(Options::gather(args.config.as_deref(), &environment, &flags)?)
 }
 

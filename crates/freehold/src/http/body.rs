@@ -21,7 +21,10 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
         let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
         let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if essence != "application/json" && !essence.ends_with("+json") {
-            let message = format!("The body must be JSON (`Content-Type: application/json`), not `{}`.", essence.chars().take(100).collect::<String>());
+            let message = format!(
+                "The body must be JSON (`Content-Type: application/json`), not `{}`.",
+                essence.chars().take(100).collect::<String>()
+            );
             return Err(Error::new(ErrorCode::UnsupportedMediaType, message).into());
         }
         match Bytes::from_request(request, state).await {

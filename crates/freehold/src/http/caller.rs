@@ -33,10 +33,12 @@ fn secret(parts: &Parts) -> Result<&str, Error> {
         let (scheme, rest) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(rest.trim())
     });
-    bearer
-        .or_else(|| text("x-api-key"))
-        .filter(|secret| !secret.is_empty())
-        .ok_or_else(|| Error::new(ErrorCode::InvalidApiKey, "No API key was sent. Send `Authorization: Bearer KEY`; create a key with `freehold key create`."))
+    bearer.or_else(|| text("x-api-key")).filter(|secret| !secret.is_empty()).ok_or_else(|| {
+        Error::new(
+            ErrorCode::InvalidApiKey,
+            "No API key was sent. Send `Authorization: Bearer KEY`; create a key with `freehold key create`.",
+        )
+    })
 }
 
 /// A request that a model is to answer: its id and the moment it came.

@@ -33,7 +33,12 @@ async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, J
     Ok(stream::json(llama::chat::encode_answer(&head, &answer)))
 }
 
-async fn moderate(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+async fn moderate(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    arrival: Arrival,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Refusal> {
     let request = llama::moderations::decode_request(&body)?;
     let model = match request.model {
         Some(model) => model,

@@ -35,7 +35,12 @@ async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, J
     Ok(stream::json(openai::chat::encode_answer(&head, &answer)))
 }
 
-async fn complete(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
+async fn complete(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    arrival: Arrival,
+    JsonBytes(body): JsonBytes,
+) -> Result<Response, Refusal> {
     let request = openai::completions::decode_request(&body)?;
     let answer = app.serving.complete(&actor, &request, arrival.0).await?;
     if request.stream {

@@ -128,7 +128,11 @@ fn route_label(path: &str) -> &'static str {
 
 /// The answer to a panic in a handler: the log has its text, the client has not.
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without text");
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without text");
     Refusal::from(Error::internal(format!("a handler panicked: {text}"))).into_response()
 }
 
@@ -151,7 +155,9 @@ mod tests {
     #[test]
     fn a_path_decides_the_shape() {
         let error = Error::new(ErrorCode::ModelNotFound, "none").with_context("secret");
-        for (path, pointer) in [("/v1/chat/completions", "/error/type"), ("/llama/compat/v1/models", "/error/type"), ("/api/v1/x", "/error/docs")] {
+        for (path, pointer) in
+            [("/v1/chat/completions", "/error/type"), ("/llama/compat/v1/models", "/error/type"), ("/api/v1/x", "/error/docs")]
+        {
             let body = Shape::of(path).render(&error, "req_1");
             assert!(body.pointer(pointer).is_some(), "{path}: {body}");
             assert!(!body.to_string().contains("secret"));

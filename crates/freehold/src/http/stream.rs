@@ -43,6 +43,12 @@ pub fn events(answer: Answer, encode: impl FnMut(&ChatEvent, &mut Vec<u8>) + Sen
 fn log_failure(answer: &Answer, event: &ChatEvent) {
     if let ChatEvent::Error(error) = event {
         let context = error.context.as_deref().unwrap_or_default();
-        tracing::warn!(request_id = answer.head.id, code = error.code.as_str(), message = error.message, context, "an answer ended with an error");
+        tracing::warn!(
+            request_id = answer.head.id,
+            code = error.code.as_str(),
+            message = error.message,
+            context,
+            "an answer ended with an error"
+        );
     }
 }

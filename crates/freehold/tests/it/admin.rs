@@ -74,7 +74,11 @@ fn an_allow_list_is_kept() {
 fn a_creating_call_can_be_repeated() {
     let service = Service::start(&[]);
     let create = |body: &serde_json::Value| {
-        let request = service.http.post(format!("{}/api/v1/tenants", service.url)).bearer_auth(&service.operator_key).header("idempotency-key", "once");
+        let request = service
+            .http
+            .post(format!("{}/api/v1/tenants", service.url))
+            .bearer_auth(&service.operator_key)
+            .header("idempotency-key", "once");
         let response = request.json(body).send().expect("an answer");
         (response.status().as_u16(), response.json::<serde_json::Value>().expect("JSON"))
     };
@@ -100,7 +104,16 @@ fn an_adapter_is_added_used_and_removed() {
 #[test]
 fn quantizing_reports_size_and_perplexity_before_and_after() {
     let service = Service::start(&[]);
-    let added = service.cli(&["--json", "model", "add", super::support::starter().to_str().expect("UTF-8"), "--name", "small", "--quantize", "q4_0"]);
+    let added = service.cli(&[
+        "--json",
+        "model",
+        "add",
+        super::support::starter().to_str().expect("UTF-8"),
+        "--name",
+        "small",
+        "--quantize",
+        "q4_0",
+    ]);
     let model: serde_json::Value = serde_json::from_str(&added).expect("JSON");
     let measured = model["measurements"].as_array().expect("measurements");
     assert_eq!(measured.len(), 2, "{model}");

@@ -13,7 +13,14 @@ fn chat_complete_and_the_lists() {
     assert!(continued.contains("four"), "{continued}");
     let table = service.cli(&["model", "list"]);
     assert!(table.starts_with("NAME") && table.contains(MODEL) && table.contains("134M"), "{table}");
-    for arguments in [&["--json", "model", "list"][..], &["--json", "key", "list"], &["--json", "tenant", "list"], &["--json", "status"], &["--json", "operation", "list"], &["--json", "model", "list", "--known"]] {
+    for arguments in [
+        &["--json", "model", "list"][..],
+        &["--json", "key", "list"],
+        &["--json", "tenant", "list"],
+        &["--json", "status"],
+        &["--json", "operation", "list"],
+        &["--json", "model", "list", "--known"],
+    ] {
         let value: Value = serde_json::from_str(&service.cli(arguments)).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
         assert!(value.is_object());
     }
@@ -65,7 +72,18 @@ fn completions_are_printed() {
 fn a_key_is_made_listed_rotated_and_revoked() {
     let service = Service::start(&[]);
     service.cli(&["tenant", "create", "acme"]);
-    let made = service.cli(&["--json", "key", "create", "backend", "--tenant", "acme", "--model", "llama-3.2-3b-instruct", "--expires-in-days", "90"]);
+    let made = service.cli(&[
+        "--json",
+        "key",
+        "create",
+        "backend",
+        "--tenant",
+        "acme",
+        "--model",
+        "llama-3.2-3b-instruct",
+        "--expires-in-days",
+        "90",
+    ]);
     let key: Value = serde_json::from_str(&made).expect("JSON");
     let id = key["id"].as_str().expect("an id");
     assert!(key["expires_at"].is_string() && key["models"][0] == "llama-3.2-3b-instruct", "{key}");

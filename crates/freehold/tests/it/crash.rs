@@ -51,7 +51,9 @@ fn two_hundred_streams_with_half_of_the_clients_leaving() {
     for text in ended {
         assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
     }
-    until("nothing runs any more", || (service.metric("vllm:num_requests_running") + service.metric("vllm:num_requests_waiting") == 0.0).then_some(()));
+    until("nothing runs any more", || {
+        (service.metric("vllm:num_requests_running") + service.metric("vllm:num_requests_waiting") == 0.0).then_some(())
+    });
     until("no lease is left", || (service.workers()[0]["requests"] == 0).then_some(()));
     assert_eq!(service.metric("freehold_answers_running"), 0.0);
 }
@@ -77,7 +79,11 @@ fn a_killed_service_starts_again_and_leaves_no_worker() {
     service.signal("KILL");
     let key = service.key.clone();
     let data = std::mem::replace(&mut service.data, tempfile::tempdir().expect("a folder"));
-    until("the worker ends with its service", || (!std::path::Path::new(&format!("/proc/{worker}/cmdline")).exists() || std::fs::read(format!("/proc/{worker}/cmdline")).is_ok_and(|line| line.is_empty())).then_some(()));
+    until("the worker ends with its service", || {
+        (!std::path::Path::new(&format!("/proc/{worker}/cmdline")).exists()
+            || std::fs::read(format!("/proc/{worker}/cmdline")).is_ok_and(|line| line.is_empty()))
+        .then_some(())
+    });
     drop(service);
     let again = Service::start_on(data, &[]);
     assert_eq!(again.post(&key, "/v1/chat/completions", &ask("Hi", 1)).0, 200);

@@ -37,7 +37,11 @@ fn bodies() {
     check(edit("model", json!("no-such-model")), 404, "model_not_found");
     check(edit("model", json!(format!("{MODEL}:no-such-adapter"))), 404, "model_not_found");
     check(edit("model", json!("../../etc/passwd")), 404, "model_not_found");
-    check(edit("response_format", json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}})), 400, "invalid_value");
+    check(
+        edit("response_format", json!({"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}})),
+        400,
+        "invalid_value",
+    );
     assert_eq!(service.post(&service.key, chat, &ask("Hi", 1)).0, 200, "the service goes on");
 }
 
@@ -93,7 +97,13 @@ fn paths_methods_and_media_types() {
     check(service.get(&service.key, "/v1/chat/completions"), 405, "method_not_allowed");
     check(service.get(&service.key, "/api/v1/nothing"), 404, "not_found");
     check(service.get(&service.operator_key, "/api/v1/keys?limt=3"), 400, "invalid_request");
-    let response = service.http.post(format!("{}/v1/completions", service.url)).bearer_auth(&service.key).header("content-type", "text/xml").body("<x/>").send();
+    let response = service
+        .http
+        .post(format!("{}/v1/completions", service.url))
+        .bearer_auth(&service.key)
+        .header("content-type", "text/xml")
+        .body("<x/>")
+        .send();
     assert_eq!(response.expect("an answer").status().as_u16(), 415);
     let id = service.http.get(format!("{}/nowhere", service.url)).send().expect("an answer");
     assert!(id.headers()["x-request-id"].to_str().is_ok_and(|id| id.starts_with("req_")));

@@ -48,7 +48,11 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 fn imports_point_down() {
     let layers: BTreeMap<&str, u8> = LAYERS.iter().copied().collect();
     let crates = dependencies();
-    assert_eq!(crates.keys().map(String::as_str).collect::<BTreeSet<_>>(), layers.keys().copied().collect(), "a crate without a layer, or a layer without a crate");
+    assert_eq!(
+        crates.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        layers.keys().copied().collect(),
+        "a crate without a layer, or a layer without a crate"
+    );
     for (name, imports) in &crates {
         for import in imports.iter().filter(|import| layers.contains_key(import.as_str())) {
             assert!(layers[name.as_str()] > layers[import.as_str()], "{name} must not import {import}");
@@ -79,8 +83,12 @@ fn http_servers_are_known_to_the_binary_and_the_worker_only() {
 fn every_error_has_its_page() {
     let folder = root().join("docs/errors");
     for code in ErrorCode::ALL {
-        let page = std::fs::read_to_string(folder.join(format!("{code}.md"))).unwrap_or_else(|_| panic!("docs/errors/{code}.md is missing"));
-        assert!(page.starts_with(&format!("# {code}\n")) && page.contains(&format!("HTTP status {}.", code.http_status())), "docs/errors/{code}.md");
+        let page =
+            std::fs::read_to_string(folder.join(format!("{code}.md"))).unwrap_or_else(|_| panic!("docs/errors/{code}.md is missing"));
+        assert!(
+            page.starts_with(&format!("# {code}\n")) && page.contains(&format!("HTTP status {}.", code.http_status())),
+            "docs/errors/{code}.md"
+        );
     }
     let pages = std::fs::read_dir(folder).expect("docs/errors").count();
     assert_eq!(pages, ErrorCode::ALL.len(), "a page without an error");
@@ -88,7 +96,12 @@ fn every_error_has_its_page() {
 
 #[test]
 fn the_reference_page_of_the_options_is_what_the_program_says() {
-    let output = Command::new(env!("CARGO_BIN_EXE_freehold")).arg("options").env("HOME", "/home/you").env_remove("XDG_DATA_HOME").output().expect("it runs");
+    let output = Command::new(env!("CARGO_BIN_EXE_freehold"))
+        .arg("options")
+        .env("HOME", "/home/you")
+        .env_remove("XDG_DATA_HOME")
+        .output()
+        .expect("it runs");
     let expect = String::from_utf8(output.stdout).expect("UTF-8");
     let path = root().join("docs/configuration.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -119,7 +132,10 @@ fn the_commands_in_the_readme_exist() {
             assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "README: there is no `make {target}`");
             seen += 1;
         } else if let Some(rest) = command.strip_prefix("freehold ") {
-            let words: Vec<&str> = rest.split_whitespace().take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !word.starts_with('-')).collect();
+            let words: Vec<&str> = rest
+                .split_whitespace()
+                .take_while(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !word.starts_with('-'))
+                .collect();
             let known = (1..=words.len()).rev().any(|count| {
                 let output = Command::new(env!("CARGO_BIN_EXE_freehold")).args(&words[..count]).arg("--help").output().expect("it runs");
                 output.status.success()

@@ -43,7 +43,12 @@ fn every_route_asks_for_the_right_key() {
     let (_, document) = service.get("", "/api/v1/openapi.json");
     let mut routes = BTreeMap::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {
-        for method in methods.as_object().expect("methods").keys().filter(|method| ["get", "post", "put", "patch", "delete"].contains(&method.as_str())) {
+        for method in methods
+            .as_object()
+            .expect("methods")
+            .keys()
+            .filter(|method| ["get", "post", "put", "patch", "delete"].contains(&method.as_str()))
+        {
             routes.insert((path.clone(), method.clone()), ());
         }
     }
@@ -61,7 +66,18 @@ fn every_route_asks_for_the_right_key() {
                 request = request.json(&json!({}));
             }
             let response = request.send().expect("an answer");
-            assert_eq!(response.status().as_u16(), *expect, "{method} {path} with {}", if key.is_none() { "no key" } else if key == Some(&service.key) { "a tenant's key" } else { "the operator's key" });
+            assert_eq!(
+                response.status().as_u16(),
+                *expect,
+                "{method} {path} with {}",
+                if key.is_none() {
+                    "no key"
+                } else if key == Some(&service.key) {
+                    "a tenant's key"
+                } else {
+                    "the operator's key"
+                }
+            );
         }
     }
     assert!(routes.is_empty(), "routes without a row in the matrix: {:?}", routes.keys());

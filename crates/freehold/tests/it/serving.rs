@@ -15,7 +15,10 @@ fn a_chat_is_answered_whole_and_as_a_stream() {
     assert_eq!(whole["object"], "chat.completion");
     assert!(!text_of(&whole).is_empty());
     let usage = &whole["usage"];
-    assert_eq!(usage["total_tokens"].as_u64(), Some(usage["prompt_tokens"].as_u64().expect("a count") + usage["completion_tokens"].as_u64().expect("a count")));
+    assert_eq!(
+        usage["total_tokens"].as_u64(),
+        Some(usage["prompt_tokens"].as_u64().expect("a count") + usage["completion_tokens"].as_u64().expect("a count"))
+    );
 
     let mut streamed = String::new();
     let mut body = body;
@@ -29,7 +32,10 @@ fn a_chat_is_answered_whole_and_as_a_stream() {
     assert_eq!(streamed, text_of(&whole), "the same request, the same text");
     let account: Value = serde_json::from_str(lines[lines.len() - 2].strip_prefix("data: ").expect("an event")).expect("JSON");
     assert_eq!(account["usage"]["completion_tokens"], usage["completion_tokens"], "the usage chunk is the last before [DONE]");
-    assert!(account["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64() > Some(0), "the second request finds the prefix of the first: {account}");
+    assert!(
+        account["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64() > Some(0),
+        "the second request finds the prefix of the first: {account}"
+    );
 }
 
 #[test]
@@ -64,7 +70,8 @@ fn json_schemas_and_tools_are_enforced() {
 
     let mut body = ask("What is the weather in Paris?", 120);
     let parameters = json!({"type": "object", "properties": {"city": {"type": "string", "maxLength": 30}}, "required": ["city"], "additionalProperties": false});
-    body["tools"] = json!([{"type": "function", "function": {"name": "get_weather", "description": "Weather of a city", "parameters": parameters}}]);
+    body["tools"] =
+        json!([{"type": "function", "function": {"name": "get_weather", "description": "Weather of a city", "parameters": parameters}}]);
     body["tool_choice"] = json!("required");
     let (status, answer) = service.post(&service.key, "/v1/chat/completions", &body);
     assert_eq!(status, 200, "{answer}");
@@ -79,18 +86,27 @@ fn json_schemas_and_tools_are_enforced() {
 #[test]
 fn completions_embeddings_and_responses() {
     let service = Service::with_model(&[]);
-    let (status, answer) = service.post(&service.key, "/v1/completions", &json!({"model": MODEL, "prompt": "One, two, three,", "max_tokens": 8, "temperature": 0, "n": 2, "logprobs": 2}));
+    let (status, answer) = service.post(
+        &service.key,
+        "/v1/completions",
+        &json!({"model": MODEL, "prompt": "One, two, three,", "max_tokens": 8, "temperature": 0, "n": 2, "logprobs": 2}),
+    );
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["choices"].as_array().map(Vec::len), Some(2));
     assert!(answer["choices"][0]["text"].as_str().is_some_and(|text| text.contains("four")), "{answer}");
 
-    let (status, answer) = service.post(&service.key, "/v1/embeddings", &json!({"model": MODEL, "input": ["A cat sleeps.", "A kitten naps."]}));
+    let (status, answer) =
+        service.post(&service.key, "/v1/embeddings", &json!({"model": MODEL, "input": ["A cat sleeps.", "A kitten naps."]}));
     assert_eq!(status, 200, "{answer}");
     let vector = answer["data"][1]["embedding"].as_array().expect("numbers");
     let norm: f64 = vector.iter().map(|number| number.as_f64().expect("a number").powi(2)).sum();
     assert!((norm - 1.0).abs() < 1e-3, "{norm}");
 
-    let (status, answer) = service.post(&service.key, "/v1/responses", &json!({"model": MODEL, "input": "Say hi.", "max_output_tokens": 16, "temperature": 0}));
+    let (status, answer) = service.post(
+        &service.key,
+        "/v1/responses",
+        &json!({"model": MODEL, "input": "Say hi.", "max_output_tokens": 16, "temperature": 0}),
+    );
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["object"], "response");
     assert!(answer["output"][0]["content"][0]["text"].is_string(), "{answer}");
@@ -99,7 +115,11 @@ fn completions_embeddings_and_responses() {
 #[test]
 fn the_llama_api_answers_in_its_own_shape() {
     let service = Service::with_model(&[]);
-    let (status, answer) = service.post(&service.key, "/llama/v1/chat/completions", &json!({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 8}));
+    let (status, answer) = service.post(
+        &service.key,
+        "/llama/v1/chat/completions",
+        &json!({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_completion_tokens": 8}),
+    );
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["completion_message"]["role"], "assistant");
     assert!(answer["metrics"].as_array().is_some_and(|metrics| metrics.len() >= 3), "{answer}");
@@ -124,11 +144,19 @@ fn a_full_queue_is_429_with_retry_after() {
     let running: Vec<_> = (0..3)
         .map(|_| {
             let (http, url, key) = (service.http.clone(), service.url.clone(), service.key.clone());
-            std::thread::spawn(move || http.post(format!("{url}/v1/chat/completions")).bearer_auth(key).json(&ask("Tell a long story.", 300)).send())
+            std::thread::spawn(move || {
+                http.post(format!("{url}/v1/chat/completions")).bearer_auth(key).json(&ask("Tell a long story.", 300)).send()
+            })
         })
         .collect();
     until("the queue fills", || (service.metric("vllm:num_requests_waiting") >= 2.0).then_some(()));
-    let refused = service.http.post(format!("{}/v1/chat/completions", service.url)).bearer_auth(&service.key).json(&ask("Hi", 1)).send().expect("an answer");
+    let refused = service
+        .http
+        .post(format!("{}/v1/chat/completions", service.url))
+        .bearer_auth(&service.key)
+        .json(&ask("Hi", 1))
+        .send()
+        .expect("an answer");
     assert_eq!(refused.status().as_u16(), 429);
     assert!(refused.headers().contains_key("retry-after"));
     for thread in running {

@@ -16,7 +16,8 @@ pub fn root() -> PathBuf {
 
 /// The starter model.
 pub fn starter() -> PathBuf {
-    let path = std::env::var_os("FREEHOLD_STARTER_GGUF").map_or_else(|| root().join("target/starter/SmolLM2-135M-Instruct.Q4_1.gguf"), PathBuf::from);
+    let path = std::env::var_os("FREEHOLD_STARTER_GGUF")
+        .map_or_else(|| root().join("target/starter/SmolLM2-135M-Instruct.Q4_1.gguf"), PathBuf::from);
     assert!(path.exists(), "run make starter first");
     path
 }
@@ -69,7 +70,8 @@ impl Service {
             assert!(read > 0, "the service ended: {}", std::fs::read_to_string(data.path().join("log")).unwrap_or_default());
         }
         std::thread::spawn(move || welcome.read_to_end(&mut Vec::new()));
-        let credentials: Value = serde_json::from_slice(&std::fs::read(data.path().join("credentials.json")).expect("credentials")).expect("JSON");
+        let credentials: Value =
+            serde_json::from_slice(&std::fs::read(data.path().join("credentials.json")).expect("credentials")).expect("JSON");
         let text = |name: &str| credentials[name].as_str().expect("text").to_owned();
         let http = reqwest::blocking::Client::builder().timeout(Duration::from_secs(120)).tcp_nodelay(true).build().expect("a client");
         Self { url: text("base_url"), key: text("key"), operator_key: text("operator_key"), data, child, http }
@@ -120,7 +122,8 @@ impl Service {
     pub fn stream(&self, body: &Value) -> BufReader<reqwest::blocking::Response> {
         let mut body = body.clone();
         body["stream"] = json!(true);
-        let response = self.http.post(format!("{}/v1/chat/completions", self.url)).bearer_auth(&self.key).json(&body).send().expect("an answer");
+        let response =
+            self.http.post(format!("{}/v1/chat/completions", self.url)).bearer_auth(&self.key).json(&body).send().expect("an answer");
         assert_eq!(response.status().as_u16(), 200);
         BufReader::new(response)
     }

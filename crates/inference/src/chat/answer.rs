@@ -50,7 +50,10 @@ pub struct Callable {
 impl AnswerReader {
     /// For `n` answers. Without functions everything is text.
     pub fn new(n: u32, callable: Option<&Callable>, ids: CallIds) -> Self {
-        let choice = || Choice { tools: callable.map(|callable| ToolStream::new(callable.functions.clone(), callable.calls_max)), logprobs: Vec::new() };
+        let choice = || Choice {
+            tools: callable.map(|callable| ToolStream::new(callable.functions.clone(), callable.calls_max)),
+            logprobs: Vec::new(),
+        };
         Self { choices: (0..n).map(|_| choice()).collect(), ids, started: false, over: false }
     }
 

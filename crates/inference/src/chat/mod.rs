@@ -91,10 +91,9 @@ impl Chat {
     /// # Errors
     /// `unsupported_feature` for pictures or an unreadable template, `invalid_request` if the template refuses.
     pub fn tokens(&self, request: &ChatRequest, moment_unix_s: i64, tokenize: &Tokenize<'_>) -> Result<Vec<Token>, Error> {
-        let template = self
-            .template
-            .as_ref()
-            .map_err(|fault| Error::new(ErrorCode::UnsupportedFeature, format!("This model cannot hold conversations: {fault}. Use /v1/completions.")))?;
+        let template = self.template.as_ref().map_err(|fault| {
+            Error::new(ErrorCode::UnsupportedFeature, format!("This model cannot hold conversations: {fault}. Use /v1/completions."))
+        })?;
         let neutral = Neutralizer::new(&self.controls, strings(request).into_iter());
         let mut rendered = self.render(template, request, &neutral, moment_unix_s, false);
         if rendered.is_err() && has_parallel_calls(request) {
@@ -165,7 +164,9 @@ impl Chat {
             moment_unix_s,
         };
         template.render(&rendering).map_err(|fault| match fault {
-            TemplateError::Refused(reason) => Error::invalid("messages", format!("This model cannot take the conversation in this form: {reason}")),
+            TemplateError::Refused(reason) => {
+                Error::invalid("messages", format!("This model cannot take the conversation in this form: {reason}"))
+            }
             TemplateError::Broken(_) | TemplateError::Unbounded => Error::internal(fault),
         })
     }

@@ -152,7 +152,11 @@ impl ChatTemplate {
         };
         Abilities {
             tools: shows(Value::from(vec![user.clone()]), Value::from(vec![tool]), &["probe_function"]),
-            tool_turns: shows(Value::from(vec![user.clone(), assistant, result]), Value::from(()), &["probe_function", "probe_argument", "probe-result"]),
+            tool_turns: shows(
+                Value::from(vec![user.clone(), assistant, result]),
+                Value::from(()),
+                &["probe_function", "probe_argument", "probe-result"],
+            ),
             system: shows(Value::from(vec![system, user]), Value::from(()), &["probe-system"]),
         }
     }

@@ -82,7 +82,9 @@ fn candidates(order: &OptimizeOrder, kind: Option<u32>, weights_bytes: u64) -> V
     }
     all.retain(|quantization| Some(number(*quantization)) != kind);
     all.retain(|quantization| order.memory_max_bytes.is_none_or(|max| least_bytes(weights_bytes, kind, *quantization) <= max));
-    all.into_iter().map(|quantization| Candidate { quantization, path: order.folder.join(format!("{}.gguf", quantizer::name(quantization))) }).collect()
+    all.into_iter()
+        .map(|quantization| Candidate { quantization, path: order.folder.join(format!("{}.gguf", quantizer::name(quantization))) })
+        .collect()
 }
 
 /// llama.cpp's number of a representation.

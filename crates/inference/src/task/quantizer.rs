@@ -30,8 +30,13 @@ pub(super) fn quantize(source: &Path, target: &Path, quantization: Quantization,
     std::fs::File::open(source).map_err(unreadable)?;
     backend();
     let partial = Partial::new(target)?;
-    let text =
-        |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|error| TaskError::File { action: "name", path: path.to_owned(), error: error.into() });
+    let text = |path: &Path| {
+        CString::new(path.as_os_str().as_bytes()).map_err(|error| TaskError::File {
+            action: "name",
+            path: path.to_owned(),
+            error: error.into(),
+        })
+    };
     let (from, to) = (text(source)?, text(partial.path())?);
     // SAFETY: returns a plain struct of defaults.
     let mut params = unsafe { sys::llama_model_quantize_default_params() };

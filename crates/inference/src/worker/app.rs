@@ -35,7 +35,13 @@ pub struct App {
 
 impl App {
     /// A model under the name that requests use for it.
-    pub fn new(engine: Arc<dyn Engine>, model_name: String, deadline_max: Duration, log_prompts: bool, stop: watch::Receiver<Stop>) -> Self {
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        model_name: String,
+        deadline_max: Duration,
+        log_prompts: bool,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
         let chat = Chat::new(engine.info());
         if let Some(fault) = chat.fault() {
             tracing::warn!(%fault, "conversations with this model are refused");

@@ -21,9 +21,12 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
     let (request, extensions) = openai::embeddings::decode_worker_request(&received.body)?;
     let envelope = received.envelope(&app, &request.model, extensions)?;
     if envelope.adapter.is_some() {
-        return Err(Error::new(ErrorCode::UnsupportedFeature, "Embeddings are made by the model itself. Leave the adapter out of `model`.")
-            .with_param("model")
-            .into());
+        return Err(Error::new(
+            ErrorCode::UnsupportedFeature,
+            "Embeddings are made by the model itself. Leave the adapter out of `model`.",
+        )
+        .with_param("model")
+        .into());
     }
     let inputs = request.inputs.iter().enumerate().map(|(index, input)| tokens(&app, input, index)).collect::<Result<Vec<_>, _>>();
     let inputs = inputs.map_err(|error| error.with_param("input"))?;

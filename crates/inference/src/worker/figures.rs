@@ -15,8 +15,10 @@ const OWNER: &str = "freehold";
 
 pub(super) async fn models(State(app): State<Arc<App>>) -> Response {
     let adapters = app.engine.adapters().into_iter().map(|adapter| format!("{}:{adapter}", app.model_name));
-    let cards: Vec<ModelCard> =
-        std::iter::once(app.model_name.clone()).chain(adapters).map(|id| ModelCard { id, created_s: app.started_s, owned_by: OWNER.to_owned() }).collect();
+    let cards: Vec<ModelCard> = std::iter::once(app.model_name.clone())
+        .chain(adapters)
+        .map(|id| ModelCard { id, created_s: app.started_s, owned_by: OWNER.to_owned() })
+        .collect();
     reply::json(openai::models::encode_list(&cards).to_string().into_bytes())
 }
 

@@ -14,8 +14,10 @@ const FIRST_TOKEN_S: &[f64] =
     &[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0];
 const BETWEEN_TOKENS_S: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0];
-const WHOLE_S: &[f64] =
-    &[0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0];
+const WHOLE_S: &[f64] = &[
+    0.01, 0.05, 0.1, 0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0,
+    7680.0,
+];
 const BUCKETS_MAX: usize = 24;
 
 /// Durations, counted by size.
@@ -129,7 +131,13 @@ impl Metrics {
         }
         let name = "vllm:request_success_total";
         let _ = writeln!(out, "# HELP {name} Answers, by how they ended.\n# TYPE {name} counter");
-        let ends = [("stop", &self.stopped), ("length", &self.too_long), ("tool_calls", &self.called), ("abort", &self.left), ("error", &self.failed)];
+        let ends = [
+            ("stop", &self.stopped),
+            ("length", &self.too_long),
+            ("tool_calls", &self.called),
+            ("abort", &self.left),
+            ("error", &self.failed),
+        ];
         for (reason, count) in ends {
             let _ = writeln!(out, "{name}{{{label},finished_reason=\"{reason}\"}} {}", count.load(Relaxed));
         }

@@ -51,7 +51,9 @@ impl Merged {
             while let Poll::Ready(event) = generation.events.poll_recv(context) {
                 let first = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(self.n);
                 let event = match event {
-                    Some(GenerationEvent::Text { choice, text, logprobs }) => GenerationEvent::Text { choice: first + choice, text, logprobs },
+                    Some(GenerationEvent::Text { choice, text, logprobs }) => {
+                        GenerationEvent::Text { choice: first + choice, text, logprobs }
+                    }
                     Some(GenerationEvent::Finish { choice, reason }) => GenerationEvent::Finish { choice: first + choice, reason },
                     Some(GenerationEvent::Failed(error)) => GenerationEvent::Failed(error),
                     None => GenerationEvent::Failed(Error::new(ErrorCode::WorkerLost, "The model's engine failed. Try again.")),

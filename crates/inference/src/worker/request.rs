@@ -52,7 +52,8 @@ impl Received {
         let seed = getrandom::u64().map_err(Error::internal)?;
         let headers = &head.headers;
         let id = text(headers, REQUEST_ID).map_or_else(|| format!("{seed:016x}"), str::to_owned);
-        let weight = number(headers, WEIGHT)?.map_or(WEIGHT_DEFAULT, |weight| u32::try_from(weight).unwrap_or(WEIGHT_MAX).clamp(1, WEIGHT_MAX));
+        let weight =
+            number(headers, WEIGHT)?.map_or(WEIGHT_DEFAULT, |weight| u32::try_from(weight).unwrap_or(WEIGHT_MAX).clamp(1, WEIGHT_MAX));
         let share = Share { key: Arc::from(text(headers, TENANT).unwrap_or_default()), weight };
         let patience = number(headers, DEADLINE_MS)?.map_or(app.deadline_max, Duration::from_millis).min(app.deadline_max);
         Ok(Self { body, arrived, id, share, deadline: arrived + patience, seed, moment_unix_s: now_unix_s() })

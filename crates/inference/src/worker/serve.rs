@@ -37,7 +37,9 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health", get(figures::health))
         .route("/metrics", get(figures::metrics))
         .fallback(async || Refusal::from(Error::new(ErrorCode::NotFound, "A worker has no such route.")))
-        .method_not_allowed_fallback(async || Refusal::from(Error::new(ErrorCode::MethodNotAllowed, "This route does not take this method.")))
+        .method_not_allowed_fallback(async || {
+            Refusal::from(Error::new(ErrorCode::MethodNotAllowed, "This route does not take this method."))
+        })
         .layer(DefaultBodyLimit::disable())
         .with_state(app)
 }

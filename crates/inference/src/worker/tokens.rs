@@ -16,8 +16,8 @@ use super::request::Received;
 
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refusal> {
     let received = Received::read(&app, request).await?;
-    let mut body: Map<String, Value> =
-        serde_json::from_slice(&received.body).map_err(|error| Error::new(ErrorCode::InvalidJson, format!("The body must be a JSON object: {error}.")))?;
+    let mut body: Map<String, Value> = serde_json::from_slice(&received.body)
+        .map_err(|error| Error::new(ErrorCode::InvalidJson, format!("The body must be a JSON object: {error}.")))?;
     let special = body.remove("add_special_tokens").and_then(|value| value.as_bool());
     let tokens = match body.remove("prompt") {
         Some(Value::String(prompt)) => app.tokenize(&prompt, true, special.unwrap_or(true))?,

@@ -100,7 +100,10 @@ fn distinct(paths: &[PathBuf]) -> Vec<PathBuf> {
     let real = |path: &PathBuf| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
     let reals: Vec<PathBuf> = paths.iter().map(real).collect();
     let covered = |index: usize| {
-        reals.iter().enumerate().any(|(other, real)| other != index && reals[index].starts_with(real) && (reals[index] != *real || other < index))
+        reals
+            .iter()
+            .enumerate()
+            .any(|(other, real)| other != index && reals[index].starts_with(real) && (reals[index] != *real || other < index))
     };
     (0..paths.len()).filter(|index| !covered(*index)).map(|index| paths[index].clone()).collect()
 }
@@ -108,7 +111,13 @@ fn distinct(paths: &[PathBuf]) -> Vec<PathBuf> {
 fn run(root: &Path, options: WalkOptions, shared: &Arc<Shared>) {
     let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).clamp(1, 64);
     let mut builder = WalkBuilder::new(root);
-    builder.standard_filters(options.ignore).hidden(!options.hidden).require_git(false).follow_links(true).max_depth(Some(DEPTH_MAX)).threads(threads);
+    builder
+        .standard_filters(options.ignore)
+        .hidden(!options.hidden)
+        .require_git(false)
+        .follow_links(true)
+        .max_depth(Some(DEPTH_MAX))
+        .threads(threads);
     let filter = Arc::clone(shared);
     let everything = !options.ignore;
     builder.filter_entry(move |entry| filter.enters(entry, everything));
@@ -268,7 +277,9 @@ impl Reader {
 fn is_loop(error: &ignore::Error) -> bool {
     match error {
         ignore::Error::Loop { .. } => true,
-        ignore::Error::WithPath { err, .. } | ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => is_loop(err),
+        ignore::Error::WithPath { err, .. } | ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => {
+            is_loop(err)
+        }
         ignore::Error::Partial(errors) => errors.iter().all(is_loop),
         _ => false,
     }

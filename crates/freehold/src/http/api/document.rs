@@ -23,7 +23,10 @@ struct Key;
 
 impl Modify for Key {
     fn modify(&self, document: &mut Document) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key: `fh-...` of a tenant, `fho-...` of the operator.")).build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key: `fh-...` of a tenant, `fho-...` of the operator."))
+            .build();
         document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
     }
 }

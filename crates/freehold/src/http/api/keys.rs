@@ -44,7 +44,12 @@ async fn list(State(app): State<App>, Caller(actor): Caller, Query(whose): Query
 
 /// Creates a key. Its secret is in this answer and nowhere else.
 #[utoipa::path(post, path = "/keys", tag = "keys", request_body = NewKey, responses((status = 201, body = KeyWithSecret), (status = "default", body = Refused)))]
-async fn create(State(app): State<App>, Caller(actor): Caller, Once(once): Once, Json(new): Json<NewKey>) -> Result<(StatusCode, JsonBody<KeyWithSecret>), Refusal> {
+async fn create(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Once(once): Once,
+    Json(new): Json<NewKey>,
+) -> Result<(StatusCode, JsonBody<KeyWithSecret>), Refusal> {
     Ok((StatusCode::CREATED, JsonBody(app.control.create_key(&actor, new, once.as_ref()).await?)))
 }
 
@@ -62,6 +67,11 @@ async fn revoke(State(app): State<App>, Caller(actor): Caller, Path(key): Path<S
 
 /// Gives a key a new secret.
 #[utoipa::path(post, path = "/keys/{key}/rotate", tag = "keys", params(("key" = String, Path, description = "Id.")), request_body = Rotation, responses((status = 200, body = KeyWithSecret), (status = "default", body = Refused)))]
-async fn rotate(State(app): State<App>, Caller(actor): Caller, Path(key): Path<String>, Json(rotation): Json<Rotation>) -> Result<JsonBody<KeyWithSecret>, Refusal> {
+async fn rotate(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(key): Path<String>,
+    Json(rotation): Json<Rotation>,
+) -> Result<JsonBody<KeyWithSecret>, Refusal> {
     Ok(JsonBody(app.control.rotate_key(&actor, &key, rotation).await?))
 }

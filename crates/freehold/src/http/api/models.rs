@@ -30,13 +30,22 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// Lists the models that the caller may use.
 #[utoipa::path(get, path = "/models", tag = "models", params(PageRequest), responses((status = 200, body = Page<ModelView>), (status = "default", body = Refused)))]
-async fn list(State(app): State<App>, Caller(actor): Caller, Query(page): Query<PageRequest>) -> Result<JsonBody<Page<ModelView>>, Refusal> {
+async fn list(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Query(page): Query<PageRequest>,
+) -> Result<JsonBody<Page<ModelView>>, Refusal> {
     Ok(JsonBody(app.control.list_models(&actor, &page).await?))
 }
 
 /// Adds a model. The answer is the operation that does it; its result is the model.
 #[utoipa::path(post, path = "/models", tag = "models", request_body = NewModel, responses((status = 202, body = OperationView), (status = "default", body = Refused)))]
-async fn add(State(app): State<App>, Caller(actor): Caller, Once(once): Once, Json(new): Json<NewModel>) -> Result<(StatusCode, JsonBody<OperationView>), Refusal> {
+async fn add(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Once(once): Once,
+    Json(new): Json<NewModel>,
+) -> Result<(StatusCode, JsonBody<OperationView>), Refusal> {
     Ok((StatusCode::ACCEPTED, JsonBody(app.control.add_model(&actor, new, once.as_ref()).await?)))
 }
 
@@ -48,7 +57,12 @@ async fn show(State(app): State<App>, Caller(actor): Caller, Path(model): Path<S
 
 /// Pins or unpins a model.
 #[utoipa::path(patch, path = "/models/{model}", tag = "models", params(("model" = String, Path, description = "Name.")), request_body = ModelChange, responses((status = 200, body = ModelView), (status = "default", body = Refused)))]
-async fn change(State(app): State<App>, Caller(actor): Caller, Path(model): Path<String>, Json(change): Json<ModelChange>) -> Result<JsonBody<ModelView>, Refusal> {
+async fn change(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(model): Path<String>,
+    Json(change): Json<ModelChange>,
+) -> Result<JsonBody<ModelView>, Refusal> {
     Ok(JsonBody(app.control.change_model(&actor, &model, change).await?))
 }
 
@@ -66,19 +80,33 @@ async fn unload(State(app): State<App>, Caller(actor): Caller, Path(model): Path
 
 /// Lists the adapters of a model.
 #[utoipa::path(get, path = "/models/{model}/adapters", tag = "models", params(("model" = String, Path, description = "Name.")), responses((status = 200, body = Page<AdapterView>), (status = "default", body = Refused)))]
-async fn list_adapters(State(app): State<App>, Caller(actor): Caller, Path(model): Path<String>) -> Result<JsonBody<Page<AdapterView>>, Refusal> {
+async fn list_adapters(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(model): Path<String>,
+) -> Result<JsonBody<Page<AdapterView>>, Refusal> {
     Ok(JsonBody(Page { data: app.control.list_adapters(&actor, &model).await?, next: None }))
 }
 
 /// Adds a LoRA adapter to a model.
 #[utoipa::path(post, path = "/models/{model}/adapters", tag = "models", params(("model" = String, Path, description = "Name.")), request_body = NewAdapter, responses((status = 201, body = AdapterView), (status = "default", body = Refused)))]
-async fn add_adapter(State(app): State<App>, Caller(actor): Caller, Path(model): Path<String>, Once(once): Once, Json(new): Json<NewAdapter>) -> Result<(StatusCode, JsonBody<AdapterView>), Refusal> {
+async fn add_adapter(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(model): Path<String>,
+    Once(once): Once,
+    Json(new): Json<NewAdapter>,
+) -> Result<(StatusCode, JsonBody<AdapterView>), Refusal> {
     Ok((StatusCode::CREATED, JsonBody(app.control.add_adapter(&actor, &model, new, once.as_ref()).await?)))
 }
 
 /// Removes an adapter.
 #[utoipa::path(delete, path = "/models/{model}/adapters/{adapter}", tag = "models", params(("model" = String, Path, description = "Name."), ("adapter" = String, Path, description = "Name.")), responses((status = 200, body = AdapterView), (status = "default", body = Refused)))]
-async fn remove_adapter(State(app): State<App>, Caller(actor): Caller, Path((model, adapter)): Path<(String, String)>) -> Result<JsonBody<AdapterView>, Refusal> {
+async fn remove_adapter(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path((model, adapter)): Path<(String, String)>,
+) -> Result<JsonBody<AdapterView>, Refusal> {
     Ok(JsonBody(app.control.remove_adapter(&actor, &model, &adapter).await?))
 }
 

@@ -20,7 +20,11 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// Lists the operations, the newest first.
 #[utoipa::path(get, path = "/operations", tag = "operations", params(PageRequest), responses((status = 200, body = Page<OperationView>), (status = "default", body = Refused)))]
-async fn list(State(app): State<App>, Caller(actor): Caller, Query(page): Query<PageRequest>) -> Result<JsonBody<Page<OperationView>>, Refusal> {
+async fn list(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Query(page): Query<PageRequest>,
+) -> Result<JsonBody<Page<OperationView>>, Refusal> {
     Ok(JsonBody(app.control.list_operations(&actor, &page).await?))
 }
 

@@ -22,13 +22,22 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// Lists the tenants; a tenant sees itself.
 #[utoipa::path(get, path = "/tenants", tag = "tenants", params(PageRequest), responses((status = 200, body = Page<TenantView>), (status = "default", body = Refused)))]
-async fn list(State(app): State<App>, Caller(actor): Caller, Query(page): Query<PageRequest>) -> Result<JsonBody<Page<TenantView>>, Refusal> {
+async fn list(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Query(page): Query<PageRequest>,
+) -> Result<JsonBody<Page<TenantView>>, Refusal> {
     Ok(JsonBody(app.control.list_tenants(&actor, &page).await?))
 }
 
 /// Creates a tenant.
 #[utoipa::path(post, path = "/tenants", tag = "tenants", request_body = NewTenant, responses((status = 201, body = TenantView), (status = "default", body = Refused)))]
-async fn create(State(app): State<App>, Caller(actor): Caller, Once(once): Once, Json(new): Json<NewTenant>) -> Result<(StatusCode, JsonBody<TenantView>), Refusal> {
+async fn create(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Once(once): Once,
+    Json(new): Json<NewTenant>,
+) -> Result<(StatusCode, JsonBody<TenantView>), Refusal> {
     Ok((StatusCode::CREATED, JsonBody(app.control.create_tenant(&actor, new, once.as_ref()).await?)))
 }
 
@@ -40,6 +49,11 @@ async fn show(State(app): State<App>, Caller(actor): Caller, Path(tenant): Path<
 
 /// Changes a tenant's name or weight.
 #[utoipa::path(patch, path = "/tenants/{tenant}", tag = "tenants", params(("tenant" = String, Path, description = "Id or name.")), request_body = TenantChange, responses((status = 200, body = TenantView), (status = "default", body = Refused)))]
-async fn change(State(app): State<App>, Caller(actor): Caller, Path(tenant): Path<String>, Json(change): Json<TenantChange>) -> Result<JsonBody<TenantView>, Refusal> {
+async fn change(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(tenant): Path<String>,
+    Json(change): Json<TenantChange>,
+) -> Result<JsonBody<TenantView>, Refusal> {
     Ok(JsonBody(app.control.change_tenant(&actor, &tenant, change).await?))
 }

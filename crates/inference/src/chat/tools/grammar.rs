@@ -85,7 +85,10 @@ fn on_one_line(schema: &Value, strict: bool) -> Value {
         Value::Bool(false) => Map::from_iter([("not".to_owned(), json!({}))]),
         _ => Map::new(),
     };
-    members.insert("x-guidance".to_owned(), json!({ "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": !strict }));
+    members.insert(
+        "x-guidance".to_owned(),
+        json!({ "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "lenient": !strict }),
+    );
     Value::Object(members)
 }
 

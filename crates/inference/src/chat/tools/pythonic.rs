@@ -41,7 +41,16 @@ pub struct PythonCall {
 impl PythonCall {
     /// Before the function's name.
     pub fn new() -> Self {
-        Self { place: Place::Name, name: String::new(), key: String::new(), value: String::new(), quote: None, escaped: false, depth: 0, arguments: 0 }
+        Self {
+            place: Place::Name,
+            name: String::new(),
+            key: String::new(),
+            value: String::new(),
+            quote: None,
+            escaped: false,
+            depth: 0,
+            arguments: 0,
+        }
     }
 
     /// Whether the call was announced; from then on it cannot be taken back.
@@ -267,7 +276,9 @@ fn code(letters: &mut std::str::CharIndices<'_>, digits: usize) -> Result<char, 
 /// A number as Python writes it: JSON's notation, and also `+1`, `1_000`, `1.` and `.5`.
 fn number(word: &str) -> Result<Number, Malformed> {
     let plain: String = word.strip_prefix('+').unwrap_or(word).chars().filter(|letter| *letter != '_').collect();
-    if !plain.bytes().any(|byte| byte.is_ascii_digit()) || plain.bytes().any(|byte| byte.is_ascii_alphabetic() && !matches!(byte, b'e' | b'E')) {
+    if !plain.bytes().any(|byte| byte.is_ascii_digit())
+        || plain.bytes().any(|byte| byte.is_ascii_alphabetic() && !matches!(byte, b'e' | b'E'))
+    {
         return Err(Malformed);
     }
     if let Ok(integer) = plain.parse::<i64>() {

@@ -14,8 +14,17 @@ use freehold_inference::chat::{Chat, Envelope};
 use freehold_inference::engine::{EngineInfo, Share, Token};
 use serde_json::json;
 
-const CONTROLS: [&str; 9] =
-    ["<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|eom_id|>", "<|python_tag|>", "<s>"];
+const CONTROLS: [&str; 9] = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|begin_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|python_tag|>",
+    "<s>",
+];
 
 /// 2026-03-05T12:00:00Z
 const MOMENT: i64 = 1_772_712_000;

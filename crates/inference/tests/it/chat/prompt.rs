@@ -85,7 +85,10 @@ fn conversations_are_rendered_as_the_template_says() {
              «|start_header_id|»user«|end_header_id|»\n\nHi«|eot_id|»«|start_header_id|»assistant«|end_header_id|»\n\nHello«|eot_id|»\
              «|start_header_id|»user«|end_header_id|»\n\nBye«|eot_id|»«|start_header_id|»assistant«|end_header_id|»\n\n",
         ),
-        (None, "«begin»«|im_start|»user\nHi«|im_end|»\n«|im_start|»assistant\nHello«|im_end|»\n«|im_start|»user\nBye«|im_end|»\n«|im_start|»assistant\n"),
+        (
+            None,
+            "«begin»«|im_start|»user\nHi«|im_end|»\n«|im_start|»assistant\nHello«|im_end|»\n«|im_start|»user\nBye«|im_end|»\n«|im_start|»assistant\n",
+        ),
         // Features of other templates: Python methods, namespaces, marks of training, a filter on a list.
         (
             Some(
@@ -164,7 +167,8 @@ fn a_template_without_tools_is_told_in_words() {
 
 #[test]
 fn several_calls_are_split_for_a_template_that_shows_one() {
-    let talk = request(vec![user("?"), calls(vec![call("1", "a", r#"{"x":1}"#), call("2", "b", "{}")]), result("2", "two"), result("1", "one")]);
+    let talk =
+        request(vec![user("?"), calls(vec![call("1", "a", r#"{"x":1}"#), call("2", "b", "{}")]), result("2", "two"), result("1", "one")]);
     let text = prompt(Some(LLAMA), &talk).unwrap();
     let order: Vec<usize> = [r#"{"name": "a", "parameters": {"x": 1}}"#, "\"one\"", r#"{"name": "b", "parameters": {}}"#, "\"two\""]
         .iter()
@@ -193,7 +197,11 @@ fn bad_templates_and_conversations_are_refused_with_a_reason() {
     for (template, code, part) in [
         ("{% for %}", ErrorCode::UnsupportedFeature, "Use /v1/completions"),
         ("{{ raise_exception('only poems') }}", ErrorCode::InvalidRequest, "only poems"),
-        ("{% for i in range(100000) %}{% for j in range(100000) %}{% set x = i %}{% endfor %}{% endfor %}", ErrorCode::Internal, "service failed"),
+        (
+            "{% for i in range(100000) %}{% for j in range(100000) %}{% set x = i %}{% endfor %}{% endfor %}",
+            ErrorCode::Internal,
+            "service failed",
+        ),
         ("{{ messages[0].content | no_such_filter }}", ErrorCode::Internal, "service failed"),
         ("", ErrorCode::InvalidRequest, "empty"),
     ] {

@@ -230,7 +230,8 @@ fn json_object() -> impl Strategy<Value = serde_json::Value> {
     let value = leaf.prop_recursive(3, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::from),
-            prop::collection::btree_map("\\PC{0,6}", inner, 0..4).prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+            prop::collection::btree_map("\\PC{0,6}", inner, 0..4)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
         ]
     });
     prop::collection::btree_map("\\PC{0,6}", value, 0..4).prop_map(|members| serde_json::Value::Object(members.into_iter().collect()))

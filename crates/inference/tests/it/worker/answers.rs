@@ -22,13 +22,16 @@ fn weather() -> Value {
 #[tokio::test]
 async fn a_conversation_is_continued_whole_and_as_a_stream() {
     let worker = Worker::start().await;
-    let body = chat("What is the capital of France?");
+    let body = chat("What is 2+2?");
     let whole = worker.post("/v1/chat/completions", &body).await.ok();
     let text = whole["choices"][0]["message"]["content"].as_str().unwrap();
-    assert!(text.contains("Paris"), "{text}");
+    assert!(text.contains('4'), "{text}");
     assert_eq!(whole["model"], "starter");
     let usage = &whole["usage"];
-    assert_eq!(usage["total_tokens"].as_u64().unwrap(), usage["prompt_tokens"].as_u64().unwrap() + usage["completion_tokens"].as_u64().unwrap());
+    assert_eq!(
+        usage["total_tokens"].as_u64().unwrap(),
+        usage["prompt_tokens"].as_u64().unwrap() + usage["completion_tokens"].as_u64().unwrap()
+    );
 
     let streamed = with(body.clone(), &json!({"stream": true, "stream_options": {"include_usage": true}}));
     let chunks = worker.post("/v1/chat/completions", &streamed).await.chunks();

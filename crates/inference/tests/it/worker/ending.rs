@@ -28,7 +28,8 @@ async fn an_answer_that_nobody_reads_ends() {
     // Also while the whole answer is being gathered.
     let (mut sender, connection) = worker.connect().await.unwrap();
     let body = String::from_utf8(story(3000).to_vec()).unwrap().replace("\"stream\":true", "\"stream\":false");
-    let pending = tokio::spawn(async move { sender.send_request(request("POST", "/v1/chat/completions", &[], Bytes::from(body))).await.map(|_| ()) });
+    let pending =
+        tokio::spawn(async move { sender.send_request(request("POST", "/v1/chat/completions", &[], Bytes::from(body))).await.map(|_| ()) });
     let running = "vllm:num_requests_running{model_name=\"starter\"}";
     while worker.figure(running).await < 1.0 {
         tokio::task::yield_now().await;

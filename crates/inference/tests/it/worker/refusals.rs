@@ -16,8 +16,16 @@ async fn what_cannot_be_done_is_refused_with_a_reason() {
     for (path, body, expect) in [
         ("/v1/chat/completions", json!({"model": "other", "messages": user(json!("Hi"))}), (404, "model_not_found", Some("model"))),
         ("/v1/chat/completions", json!({"model": "starter:none", "messages": user(json!("Hi"))}), (404, "model_not_found", Some("model"))),
-        ("/v1/chat/completions", json!({"model": "starter", "messages": user(json!(long))}), (400, "context_length_exceeded", Some("messages"))),
-        ("/v1/chat/completions", json!({"model": "starter", "messages": user(picture)}), (400, "unsupported_feature", Some("messages[0].content[0]"))),
+        (
+            "/v1/chat/completions",
+            json!({"model": "starter", "messages": user(json!(long))}),
+            (400, "context_length_exceeded", Some("messages")),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({"model": "starter", "messages": user(picture)}),
+            (400, "unsupported_feature", Some("messages[0].content[0]")),
+        ),
         (
             "/v1/chat/completions",
             json!({"model": "starter", "messages": user(json!("Hi")), "tool_choice": "required"}),
