@@ -72,7 +72,7 @@ impl LockIn {
             *services.entry(*class).or_default() += 1;
         }
         let total = worst.len();
-        let tenths = |sum: usize| if total == 0 { 0.0 } else { ((sum * 10 + total / 2) / total) as f64 / 10.0 };
+        let tenths = |sum: usize| (sum * 10 + total / 2).checked_div(total).unwrap_or(0) as f64 / 10.0;
         let mut parts = Vec::new();
         let mut sum = 0;
         for class in Class::ALL.into_iter().rev() {

@@ -53,10 +53,10 @@ impl std::str::FromStr for Volume {
             Some((provider, gb)) => (Some(provider.trim().to_ascii_lowercase()), gb),
             None => (None, text),
         };
-        if let Some(provider) = &provider {
-            if !["aws", "azure", "gcp"].contains(&provider.as_str()) {
-                return Err(format!("{provider:?} has no egress price; use aws, azure or gcp"));
-            }
+        if let Some(provider) = &provider
+            && !["aws", "azure", "gcp"].contains(&provider.as_str())
+        {
+            return Err(format!("{provider:?} has no egress price; use aws, azure or gcp"));
         }
         let gb = gb.trim().parse::<u64>().ok().filter(|gb| *gb <= 1_000_000_000_000);
         let gb = gb.ok_or_else(|| format!("{text:?} is not a volume; write gigabytes, such as 5000 or aws=5000"))?;

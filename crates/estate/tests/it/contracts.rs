@@ -150,7 +150,7 @@ fn a_second_import_keeps_what_a_person_entered() {
 #[test]
 fn the_clocks_follow_the_articles() {
     let check = |kind: ClockKind, date: Date, basis: &str| {
-        let found = clocks(&contract(), TODAY).into_iter().find(|clock| clock.kind == kind).expect(kind.key());
+        let found = clocks(&contract(), TODAY).into_iter().find(|clock| clock.kind == kind).unwrap_or_else(|| panic!("{}", kind.key()));
         assert_eq!((found.date, found.basis.as_str()), (date, basis), "{}", kind.key());
     };
     check(ClockKind::Notice, date!(2026 - 10 - 03), "contract");

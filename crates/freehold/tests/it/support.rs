@@ -146,12 +146,6 @@ impl Service {
         kill(self.child.id(), signal);
     }
 
-    /// Ends the service as an operator would, and gives back the data folder.
-    pub fn stop(self) -> (tempfile::TempDir, String) {
-        self.signal("TERM");
-        self.wait()
-    }
-
     /// Waits for the end of a service that was told to stop.
     pub fn wait(mut self) -> (tempfile::TempDir, String) {
         let status = until("the service ends", || self.child.try_wait().expect("a child"));

@@ -48,7 +48,7 @@ impl Merged {
         for step in 0..count {
             let index = (self.turn + step) % count;
             let Some(generation) = &mut self.generations[index] else { continue };
-            while let Poll::Ready(event) = generation.events.poll_recv(context) {
+            if let Poll::Ready(event) = generation.events.poll_recv(context) {
                 let first = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(self.n);
                 let event = match event {
                     Some(GenerationEvent::Text { choice, text, logprobs }) => {
@@ -66,7 +66,7 @@ impl Merged {
                         if self.open == 0 {
                             return Poll::Ready(GenerationEvent::Done(self.usage));
                         }
-                        break;
+                        continue;
                     }
                 };
                 self.turn = index;

@@ -1,6 +1,5 @@
 //! Serving a model: from the order to the end of the process.
 
-use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use freehold_domain::{Error, ErrorCode};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::app::{App, Stop};
@@ -89,6 +88,10 @@ pub(super) fn run(order: ServeOrder) -> ExitCode {
             Ok(listener) => listener,
             Err(error) => return failed(&format!("The worker cannot listen on {}: {error}.", order.socket.display())),
         };
+        let terminate = match signal(SignalKind::terminate()) {
+            Ok(terminate) => terminate,
+            Err(error) => return failed(&format!("The worker cannot receive signals: {error}.")),
+        };
         let deadline = Duration::from_millis(order.deadline_ms);
         let app = App::new(Arc::clone(&engine) as Arc<dyn Engine>, order.model_name.clone(), deadline, order.log_prompts, stop.clone());
         say(&Report::Ready(ready(engine.info(), begun.elapsed())));
@@ -102,7 +105,7 @@ pub(super) fn run(order: ServeOrder) -> ExitCode {
                 tokio::time::sleep(LAST_WORDS).await;
                 failed(&format!("The engine failed: {fault}."))
             }
-            fault = drain_on_signal(sender) => failed(&format!("Signals cannot be received: {fault}.")),
+            never = drain_on(terminate, sender) => match never {},
         }
     })
 }
@@ -116,23 +119,17 @@ fn listen(socket: &Path) -> std::io::Result<UnixListener> {
     UnixListener::bind(socket)
 }
 
-/// Resolves only if signals cannot be received.
-fn drain_on_signal(sender: Arc<watch::Sender<Stop>>) -> impl Future<Output = std::io::Error> {
-    async move {
-        let mut terminate = match signal(SignalKind::terminate()) {
-            Ok(terminate) => terminate,
-            Err(error) => return error,
-        };
-        terminate.recv().await;
-        sender.send_if_modified(|stop| {
-            let running = *stop == Stop::Run;
-            if running {
-                *stop = Stop::Drain;
-            }
-            running
-        });
-        std::future::pending().await
-    }
+/// Starts the end when the process is asked to terminate; never resolves.
+async fn drain_on(mut terminate: Signal, sender: Arc<watch::Sender<Stop>>) -> std::convert::Infallible {
+    terminate.recv().await;
+    sender.send_if_modified(|stop| {
+        let running = *stop == Stop::Run;
+        if running {
+            *stop = Stop::Drain;
+        }
+        running
+    });
+    std::future::pending().await
 }
 
 fn ready(info: &EngineInfo, elapsed: Duration) -> ReadyReport {

@@ -100,9 +100,8 @@ fn parts(inside: &str, escapes: bool, depth: usize) -> Option<Expr> {
     let (mut start, mut at) = (0, 0);
     while at < bytes.len() {
         let b = bytes[at];
-        if escapes && b == b'\\' {
-            at += 2;
-        } else if (b == b'$' || b == b'%') && bytes.get(at + 1) == Some(&b) {
+        let is_doubled = (b == b'$' || b == b'%') && bytes.get(at + 1) == Some(&b);
+        if is_doubled || (escapes && b == b'\\') {
             at += 2;
         } else if b == b'%' && bytes.get(at + 1) == Some(&b'{') {
             return Some(Expr::Value(Val::Unknown));

@@ -62,6 +62,12 @@ pub struct Scanner {
     in_key: bool,
 }
 
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Scanner {
     /// Before the value.
     pub fn new() -> Self {
@@ -227,6 +233,12 @@ enum Arguments {
     Object(String),
     /// A string that holds an object, or null, which is no arguments: handed out when whole.
     Whole(String),
+}
+
+impl Default for JsonCall {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl JsonCall {

@@ -38,6 +38,12 @@ pub struct PythonCall {
     arguments: u32,
 }
 
+impl Default for PythonCall {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PythonCall {
     /// Before the function's name.
     pub fn new() -> Self {
