@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attributes::{put, text, unknown};
-use super::facts::{CONFIDENCE_PARSED, CONFIDENCE_SCANNED, FileFacts, Nested, REFERENCES_MAX};
+use super::facts::{CONFIDENCE_PARSED, CONFIDENCE_SCANNED, FileFacts, Nested, REFERENCES_MAX, VALUE_BYTES_MAX};
 use super::flatten::flatten;
 use super::providers;
 use super::text::lines;
@@ -210,7 +210,8 @@ fn intrinsic(node: &Node<'_>, template: &Template<'_>) -> Option<Value> {
 fn substitute(argument: &str, template: &Template<'_>) -> Value {
     let mut made = String::new();
     let mut rest = argument;
-    while let Some(at) = rest.find("${") {
+    // What is longer is cut anyway.
+    while let Some(at) = rest.find("${").filter(|_| made.len() <= VALUE_BYTES_MAX) {
         made.push_str(&rest[..at]);
         let Some(end) = rest[at..].find('}') else {
             return unknown(argument);

@@ -63,7 +63,8 @@ pub(crate) fn read(text: &str, facts: &mut FileFacts) {
 fn substitute(written: &str, arguments: &HashMap<String, String>) -> String {
     let mut made = String::new();
     let mut rest = written;
-    while let Some(at) = rest.find('$') {
+    // Enough for any image's name; more is nobody's.
+    while let Some(at) = rest.find('$').filter(|_| made.len() <= 1024) {
         made.push_str(&rest[..at]);
         let after = &rest[at + 1..];
         let (name, default, length) = match after.strip_prefix('{') {

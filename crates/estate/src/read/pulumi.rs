@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::attributes::{text, unknown};
-use super::facts::{CONFIDENCE_PARSED, FileFacts, REFERENCES_MAX};
+use super::facts::{CONFIDENCE_PARSED, FileFacts, REFERENCES_MAX, VALUE_BYTES_MAX};
 use super::flatten::flatten;
 use super::providers;
 use super::tree::{Data, Node};
@@ -86,7 +86,8 @@ fn constants<'n>(root: &'n Node<'_>) -> HashMap<&'n str, &'n str> {
 fn substitute(value: &str, known: &HashMap<&str, &str>) -> Value {
     let mut made = String::new();
     let mut rest = value;
-    while let Some(at) = rest.find("${") {
+    // What is longer is cut anyway.
+    while let Some(at) = rest.find("${").filter(|_| made.len() <= VALUE_BYTES_MAX) {
         made.push_str(&rest[..at]);
         let Some(end) = rest[at..].find('}') else {
             return unknown(value);

@@ -2,11 +2,13 @@
 //!
 //! **Invariant:** a module is never an instance within itself, and the number of instances is bounded.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::folders::Folder;
-use super::scope::ModuleScope;
+use super::scope::{ModuleScope, WORK_MAX};
 use super::{Options, join, references};
 use crate::read::attributes::CUT;
 use crate::read::expr::Val;
@@ -42,6 +44,9 @@ pub(super) struct Instance<'f> {
 pub(super) struct Tree<'f> {
     folders: &'f BTreeMap<String, Folder>,
     pub instances: Vec<Instance<'f>>,
+    /// Calls whose trouble is already listed, by folder and number.
+    listed: HashSet<(&'f str, usize)>,
+    work_left: Rc<Cell<u64>>,
 }
 
 impl Tree<'_> {
@@ -56,7 +61,8 @@ pub(super) fn expand(mut folders: BTreeMap<String, Folder>, options: &Options, e
     // Taken out, so that resources can be moved into the estate while the rest of the folders is borrowed.
     let mut resources: HashMap<String, Vec<Resource>> =
         folders.iter_mut().map(|(path, folder)| (path.clone(), std::mem::take(&mut folder.resources))).collect();
-    let mut tree = Tree { folders: &folders, instances: Vec::new() };
+    let work_left = Rc::new(Cell::new(WORK_MAX));
+    let mut tree = Tree { folders: &folders, instances: Vec::new(), listed: HashSet::new(), work_left };
     let called = called(&folders);
     for (path, folder) in &folders {
         if !is_installed(path) && (folder.root || !called.contains(path.as_str())) {
@@ -73,6 +79,12 @@ pub(super) fn expand(mut folders: BTreeMap<String, Folder>, options: &Options, e
         }
     }
     emit(&tree, &mut resources, estate);
+    if tree.work_left.get() == 0
+        && let Some(first) = estate.resources.first()
+    {
+        let why = "the expressions take too much work: some values were left unknown".to_owned();
+        estate.read_partly.push(PartlyRead { file: Arc::clone(&first.file), line: None, why });
+    }
 }
 
 fn is_installed(path: &str) -> bool {
@@ -107,7 +119,7 @@ fn add_root<'f>(tree: &mut Tree<'f>, path: &'f str, options: &'f Options, estate
         prefix: String::new(),
         called_by: None,
         children: HashMap::new(),
-        scope: ModuleScope::new(folder, path, None, options),
+        scope: ModuleScope::new(folder, path, None, options, &tree.work_left),
         repeated: 1,
         depth: 0,
         root: path,
@@ -127,27 +139,21 @@ fn call_all<'f>(tree: &mut Tree<'f>, at: usize, options: &'f Options, estate: &m
     for (number, (file, call)) in folder.calls.iter().enumerate() {
         let caller = &tree.instances[at];
         let key = if caller.key.is_empty() { call.name.to_string() } else { format!("{}.{}", caller.key, call.name) };
-        let target = match target(folders, caller, &call.source, &key) {
+        let found = target(folders, caller, &call.source, &key).and_then(|target| match calls_itself(tree, at, target) {
+            true => Err("the module calls itself: it was read once"),
+            false => Ok(target),
+        });
+        let target = match found {
             Ok(target) => target,
             Err(why) => {
-                estate.unresolved.push(Unresolved {
-                    file: Arc::clone(file),
-                    line: call.line,
-                    source: call.source.to_string(),
-                    why: why.to_owned(),
-                });
+                let (source, path) = (call.source.to_string(), caller.path);
+                if tree.listed.insert((path, number)) {
+                    let why = why.to_owned();
+                    estate.unresolved.push(Unresolved { file: Arc::clone(file), line: call.line, source, why });
+                }
                 continue;
             }
         };
-        if calls_itself(tree, at, target) {
-            estate.unresolved.push(Unresolved {
-                file: Arc::clone(file),
-                line: call.line,
-                source: call.source.to_string(),
-                why: "the module calls itself: it was read once".to_owned(),
-            });
-            continue;
-        }
         if tree.instances.len() >= INSTANCES_MAX {
             let why = format!("more than {INSTANCES_MAX} instances of modules: this call was not followed");
             estate.read_partly.push(PartlyRead { file: Arc::clone(file), line: Some(call.line), why });
@@ -170,7 +176,7 @@ fn call_all<'f>(tree: &mut Tree<'f>, at: usize, options: &'f Options, estate: &m
             prefix: format!("{}module.{}.", caller.prefix, call.name),
             called_by: Some((at, number)),
             children: HashMap::new(),
-            scope: ModuleScope::new(child, target, Some(arguments), options),
+            scope: ModuleScope::new(child, target, Some(arguments), options, &tree.work_left),
             repeated,
             depth: caller.depth + 1,
             root: caller.root,

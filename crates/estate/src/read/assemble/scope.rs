@@ -8,10 +8,13 @@ use std::rc::Rc;
 
 use super::Options;
 use super::folders::Folder;
-use crate::read::expr::{Scope, Val, evaluate, parse, unquote};
+use crate::read::expr::{Scope, Val, evaluate_counted, parse, unquote};
 
 /// How deep locals may build on locals.
 const DEPTH_MAX: usize = 24;
+
+/// Work on expressions that an estate may cost: bytes parsed and steps evaluated. A second or two.
+pub(super) const WORK_MAX: u64 = 1 << 30;
 
 /// The scope of one instance of a module.
 pub(super) struct ModuleScope<'f> {
@@ -23,11 +26,19 @@ pub(super) struct ModuleScope<'f> {
     variables: RefCell<HashMap<Box<str>, Val>>,
     locals: RefCell<HashMap<Box<str>, Val>>,
     depth: Cell<usize>,
+    /// Work that is left for all modules together.
+    work_left: Rc<Cell<u64>>,
 }
 
 impl<'f> ModuleScope<'f> {
     /// The scope of a root module (`arguments` is `None`) or of a called one.
-    pub(super) fn new(folder: &'f Folder, folder_path: &'f str, arguments: Option<HashMap<Box<str>, Val>>, options: &'f Options) -> Self {
+    pub(super) fn new(
+        folder: &'f Folder,
+        folder_path: &'f str,
+        arguments: Option<HashMap<Box<str>, Val>>,
+        options: &'f Options,
+        work_left: &Rc<Cell<u64>>,
+    ) -> Self {
         ModuleScope {
             folder,
             folder_path,
@@ -36,6 +47,7 @@ impl<'f> ModuleScope<'f> {
             variables: RefCell::default(),
             locals: RefCell::default(),
             depth: Cell::new(0),
+            work_left: Rc::clone(work_left),
         }
     }
 
@@ -44,13 +56,14 @@ impl<'f> ModuleScope<'f> {
         if let Some(plain) = unquote(text) {
             return Val::str(plain);
         }
-        if self.depth.get() > DEPTH_MAX {
+        if self.depth.get() > DEPTH_MAX || self.work_left.get() == 0 {
             return Val::Unknown;
         }
         self.depth.set(self.depth.get() + 1);
-        let value = parse(text).map_or(Val::Unknown, |expr| evaluate(&expr, self).bounded());
+        let (value, steps) = parse(text).map_or((Val::Unknown, 0), |expr| evaluate_counted(&expr, self));
         self.depth.set(self.depth.get() - 1);
-        value
+        self.work_left.set(self.work_left.get().saturating_sub((text.len() + steps) as u64));
+        value.bounded()
     }
 
     fn default_of(&self, name: &str) -> Val {

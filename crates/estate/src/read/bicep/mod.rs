@@ -195,7 +195,7 @@ impl<'a> Reader<'a, '_> {
         loop {
             match ahead.next() {
                 Token::Mark(b'=') => break,
-                Token::Newline | Token::End | Token::Mark(b'{' | b'[' | b'(') => return false,
+                Token::Newline | Token::End | Token::Mark(b'{' | b'[' | b'(' | b',') => return false,
                 _ => {}
             }
         }

@@ -26,6 +26,13 @@ pub(crate) trait Scope {
     fn other(&self, root: &str, name: &str) -> Val;
 }
 
+/// The value of an expression as far as it is known, and the steps that it took.
+pub(crate) fn evaluate_counted(expr: &Expr, scope: &dyn Scope) -> (Val, usize) {
+    let mut evaluation = Evaluation { scope, names: Vec::new(), steps: 0 };
+    let value = evaluation.eval(expr);
+    (value, evaluation.steps)
+}
+
 /// The value of an expression as far as it is known.
 pub(crate) fn evaluate(expr: &Expr, scope: &dyn Scope) -> Val {
     Evaluation { scope, names: Vec::new(), steps: 0 }.eval(expr)

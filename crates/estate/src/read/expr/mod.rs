@@ -10,7 +10,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-pub(crate) use eval::{Scope, evaluate};
+pub(crate) use eval::{Scope, evaluate, evaluate_counted};
 pub(crate) use parse::parse;
 pub(crate) use template::unquote;
 

@@ -50,7 +50,12 @@ pub(crate) struct Scanner<'a> {
     /// Names that expressions mentioned since this was last cleared, each once: `var.x`, `aws_vpc.main`.
     pub mentions: Vec<&'a str>,
     stack: Vec<u8>,
+    open_heredocs: u32,
 }
+
+/// Heredocs without an end that are searched to the end of the text; every further one is given up at once, or many of
+/// them would take quadratic time.
+const OPEN_HEREDOCS_MAX: u32 = 16;
 
 const INCOMPLETE: &str = "an expression is not complete: a bracket or a quote is missing";
 
@@ -72,6 +77,7 @@ impl<'a> Scanner<'a> {
             labels: Vec::new(),
             mentions: Vec::new(),
             stack: Vec::new(),
+            open_heredocs: 0,
         }
     }
 
@@ -334,7 +340,7 @@ impl<'a> Scanner<'a> {
         let mark = &self.bytes[word..body];
         let mut at = self.bytes[body..].iter().position(|&b| b == b'\n').map_or(self.bytes.len(), |n| body + n + 1);
         let start = at;
-        while at < self.bytes.len() {
+        while at < self.bytes.len() && self.open_heredocs < OPEN_HEREDOCS_MAX {
             let rest = &self.bytes[at..];
             let length = memchr(b'\n', rest).unwrap_or(rest.len());
             let line = rest[..length].trim_ascii();
@@ -347,6 +353,7 @@ impl<'a> Scanner<'a> {
             at += length + 1;
         }
         // The heredoc is never closed: go on behind its first line, so that what follows is still seen.
+        self.open_heredocs = self.open_heredocs.saturating_add(1);
         self.at = start.min(self.bytes.len());
         false
     }
