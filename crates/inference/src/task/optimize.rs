@@ -28,6 +28,8 @@ pub fn optimize(order: &OptimizeOrder, progress: Progress<'_>) -> Result<Report,
     let mut tried = vec![measure("original", &order.source, threads)?];
     progress(Report::Measured(tried[0].clone()));
     let candidates = candidates(order, kind, weights_bytes);
+    // Until the result is reported, nobody knows of any of these files.
+    let _unfinished: Vec<_> = candidates.iter().map(|candidate| partial::Unfinished::new(&candidate.path)).collect();
     let count = u32::try_from(candidates.len()).unwrap_or(1).max(1);
     let mut kept = 0;
     for (candidate, index) in candidates.iter().zip(0..) {

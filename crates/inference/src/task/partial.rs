@@ -8,11 +8,35 @@ use super::TaskError;
 /// What to remove if the process has to end now.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
+/// Removes a file if the process has to end while this exists.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// For a file that exists or is about to.
+    pub fn new(path: &Path) -> Self {
+        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Self { path: path.to_owned() }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = unfinished.iter().position(|path| *path == self.path) {
+            unfinished.swap_remove(index);
+        }
+    }
+}
+
 /// A file that gets its name only when it is whole; dropped before that, it is removed.
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
     target: PathBuf,
+    _unfinished: Unfinished,
 }
 
 impl Partial {
@@ -24,8 +48,8 @@ impl Partial {
         path.push(".partial");
         let path = PathBuf::from(path);
         remove(&path);
-        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
-        Ok(Self { path, target: target.to_owned() })
+        let unfinished = Unfinished::new(&path);
+        Ok(Self { path, target: target.to_owned(), _unfinished: unfinished })
     }
 
     /// Where to write.
@@ -48,7 +72,6 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         remove(&self.path);
-        UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| *path != self.path);
     }
 }
 

@@ -7,14 +7,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, ExitStatus, Stdio};
 
-use freehold_inference::order::{Order, Quantization, QuantizeOrder, Report, ServeOrder};
+use freehold_inference::order::{OptimizeOrder, Order, Quantization, QuantizeOrder, Report, ServeOrder};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const CASES: [(&str, fn()); 6] = [
+const CASES: [(&str, fn()); 7] = [
     ("devices_are_listed", devices_are_listed),
     ("a_worker_serves_until_its_input_closes", a_worker_serves_until_its_input_closes),
     ("a_terminated_worker_finishes_its_answer", a_terminated_worker_finishes_its_answer),
+    ("a_task_whose_service_goes_away_leaves_nothing", a_task_whose_service_goes_away_leaves_nothing),
     ("a_damaged_model_is_reported", a_damaged_model_is_reported),
     ("a_line_that_is_no_order_is_reported", a_line_that_is_no_order_is_reported),
     ("a_spare_worker_without_an_order_just_ends", a_spare_worker_without_an_order_just_ends),
@@ -163,6 +164,23 @@ fn a_terminated_worker_finishes_its_answer() {
     let text = rest(answer);
     assert!(text.contains("data: [DONE]"), "{text}");
     assert!(worker.ended().success());
+}
+
+fn a_task_whose_service_goes_away_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let order = OptimizeOrder {
+        source: starter(),
+        folder: folder.path().to_owned(),
+        perplexity_rise_max_permille: 5,
+        memory_max_bytes: None,
+        threads: Some(1),
+    };
+    let mut worker = Worker::ordered(&Order::Optimize(order));
+    while !matches!(worker.report(), Report::Progress { step, .. } if step == "measuring q8_0") {}
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    worker.close_input();
+    assert!(!worker.ended().success());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 fn a_damaged_model_is_reported() {
