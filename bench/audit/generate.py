@@ -65,9 +65,11 @@ def versions(provider):
 
 def variable(name, chance):
     words = name.replace("_", " ")
-    kind, default = {"create": ("bool", "true"), "name": ("string", '""'), "tags": ("map(string)", "{}"), "rules": ("any", "[]")}.get(
-        name, chance.choice([("string", "null"), ("number", str(chance.randrange(1, 400))), ("bool", "false"), ("list(string)", "[]"), ("map(any)", "{}")])
-    )
+    plain = {"create": ("bool", "true"), "name": ("string", '""'), "tags": ("map(string)", "{}"), "rules": ("any", "[]")}
+    numbers = {"allocated_storage", "retention_in_days", "port"}
+    base = name.rsplit("_", 1)[0]
+    typed = ("number", str(chance.randrange(1, 400))) if base in numbers else ("string", chance.choice(["null", '"standard"', '"eu-central-1"', '"tcp"']))
+    kind, default = plain.get(name, typed)
     lines = [f'variable "{name}" {{', f'  description = "Controls {words} of the resources; see the README for the values that make sense together"', f"  type        = {kind}", f"  default     = {default}"]
     if chance.random() < 0.1:
         lines += ["", "  validation {", f'    condition     = var.{name} != ""', f'    error_message = "The value of {name} must not be empty."', "  }"]
