@@ -9,9 +9,9 @@
 pub mod book;
 pub mod calendar;
 pub mod derive;
-//F pub mod focus;
+pub mod focus;
 pub mod gate;
-//F pub mod invoices;
+pub mod invoices;
 pub mod limits;
 pub mod prices;
 pub mod usage;
