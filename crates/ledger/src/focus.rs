@@ -60,7 +60,7 @@ pub enum FocusError {
 pub struct Seller {
     /// Who provides the service; publishes and invoices it too.
     pub name: String,
-    /// The service: `Freehold`.
+    /// What the services are called: `Freehold` makes `Freehold Models` and `Freehold Instances`.
     pub service: String,
     /// Id and name of the region, if the operator has given it one.
     pub region: Option<(String, String)>,
@@ -195,9 +195,10 @@ fn usage_row(
     let sku = format!("{}/{}", record.subject.name(), meter.id);
     let account =
         Account { tenant: record.tenant, key: record.key, currency: record.currency, started: record.started, ended: record.ended };
-    let (resource, category, subcategory) = match &record.subject {
-        Subject::Model { .. } => (None, "AI and Machine Learning", "Generative AI"),
-        Subject::Sku { resource, .. } => (Some(resource.clone()), "Compute", "Other (Compute)"),
+    // A service has one category: models and instances are two services.
+    let (resource, service, category, subcategory) = match &record.subject {
+        Subject::Model { .. } => (None, "Models", "AI and Machine Learning", "Generative AI"),
+        Subject::Sku { resource, .. } => (Some(resource.clone()), "Instances", "Compute", "Other (Compute)"),
     };
     Ok(Row {
         billed_cost: Decimal::from_nano(billed),
@@ -214,6 +215,7 @@ fn usage_row(
         charge_description: format!("{} of {}", meter.name, record.subject.name()),
         resource_type: resource.is_some().then_some("Instance"),
         resource_id: resource,
+        service_name: format!("{} {service}", seller.service),
         service_category: category,
         service_subcategory: subcategory,
         sku_price_id: Some(format!("{sku}/v{}", list.number)),
@@ -267,7 +269,7 @@ fn base(account: &Account, seller: &Seller, names: &Names) -> Row {
         resource_type: None,
         service_category: "AI and Machine Learning",
         service_subcategory: "Generative AI",
-        service_name: seller.service.clone(),
+        service_name: format!("{} Models", seller.service),
         sku_id: None,
         sku_price_id: None,
         sku_meter: None,

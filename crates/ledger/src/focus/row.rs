@@ -144,8 +144,23 @@ columns! { row;
     "Tags", Text = text(&row.tags);
 }
 
+/// Text of a cell. FOCUS has ASCII only: other letters are written as JSON escapes (`\u00f6`), so that none is lost and
+/// JSON stays the same JSON.
 fn text(text: &str) -> Cell<'_> {
-    Cell::Text(Cow::Borrowed(text))
+    if text.is_ascii() {
+        return Cell::Text(Cow::Borrowed(text));
+    }
+    let mut ascii = String::with_capacity(text.len() * 2);
+    for letter in text.chars() {
+        if letter.is_ascii() {
+            ascii.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            ascii.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    Cell::Text(Cow::Owned(ascii))
 }
 
 fn maybe(value: Option<&str>) -> Cell<'_> {
@@ -200,6 +215,11 @@ pub struct Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_beyond_ascii_are_json_escapes() {
+        assert_eq!(text("Köln 𝄞"), Cell::Text(Cow::Borrowed("K\\u00f6ln \\ud834\\udd1e")));
+    }
 
     #[test]
     fn decimals_are_exact_and_have_a_point() {
