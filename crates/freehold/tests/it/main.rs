@@ -1,5 +1,6 @@
 //! The real binary, driven from outside: by HTTP, by its CLI and by the vendors' SDKs.
 
+mod adapters;
 mod admin;
 mod cli;
 mod crash;
