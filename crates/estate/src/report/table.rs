@@ -106,19 +106,25 @@ fn notes(text: &mut String, audit: &Audit<'_>, style: Style) {
         text.push_str(&format!("Read in part: {}\n", count(audit.read_partly.len(), "file")));
         for part in audit.read_partly.iter().take(limit) {
             let line = part.line.map(|line| format!(":{line}")).unwrap_or_default();
-            text.push_str(&wrap(&format!("{}{line}  {}", part.file, part.why), 3, style.width));
+            note(text, &format!("{}{line}", part.file), &part.why, style);
         }
         more(text, audit.read_partly.len());
         text.push('\n');
     }
     if !audit.unresolved.is_empty() {
-        text.push_str(&format!("Not on disk: {}\n", count(audit.unresolved.len(), "module")));
+        text.push_str(&format!("Not followed: {}\n", count(audit.unresolved.len(), "module")));
         for missing in audit.unresolved.iter().take(limit) {
-            text.push_str(&wrap(&format!("{}:{}  {}  {}", missing.file, missing.line, missing.source, missing.why), 3, style.width));
+            note(text, &format!("{}:{}  {}", missing.file, missing.line, missing.source), &missing.why, style);
         }
         more(text, audit.unresolved.len());
         text.push('\n');
     }
+}
+
+/// What and where on a line, why under it.
+fn note(text: &mut String, place: &str, why: &str, style: Style) {
+    text.push_str(&format!("   {}\n", escape::terminal(place)));
+    text.push_str(&dim(&wrap(why, 5, style.width), style));
 }
 
 fn summary(text: &mut String, audit: &Audit<'_>, groups: &[Group<'_, '_>], style: Style) {
@@ -152,10 +158,15 @@ fn summary(text: &mut String, audit: &Audit<'_>, groups: &[Group<'_, '_>], style
         ));
     }
     let effort: Effort = total(groups.iter().map(|group| &group.effort));
-    if effort.high > 0.0 {
-        text.push_str(&format!("Work to leave: {} of one engineer who knows both sides, data transfer apart\n", days(effort)));
-    }
     let accepted = audit.accepted_count();
+    let hides = audit.has_baseline || accepted > 0;
+    if effort.high > 0.0 {
+        let what = if hides { "Work to leave what is listed" } else { "Work to leave" };
+        text.push_str(&format!("{what}: {} of one engineer who knows both sides, data transfer apart\n", days(effort)));
+    }
+    if hides && groups.is_empty() {
+        text.push_str(if audit.has_baseline { "Nothing new since the baseline\n" } else { "Nothing open\n" });
+    }
     if accepted > 0 {
         text.push_str(&format!("{} accepted and not listed\n", count(accepted, "finding")));
     }
