@@ -41,7 +41,7 @@ pub fn list(contracts: &[Contract], today: Date, width: usize) -> String {
         + widest(&|contract| contract.provider.chars().count().max(8))
         + widest(&|contract| cost(contract).chars().count().max(10));
     // A date, four digits of days, and two spaces between six columns.
-    let room = width.saturating_sub(others + 10 + 4 + 10).max(28);
+    let room = width.saturating_sub(others + 10 + 4 + 10).max(24);
     let mut columns = Columns::new(&["CONTRACT", "PROVIDER", "COMMITMENT", "ENDS", "NEXT DECISION", "DAYS"]).right(2).right(5);
     for (contract, next) in &rows {
         let (what, days) = match next {

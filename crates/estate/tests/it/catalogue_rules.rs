@@ -55,6 +55,8 @@ fn attributes_refine() {
         ("aws_rds_global_cluster", &[], Class::C),
         ("AWS::EntityResolution::MatchingWorkflow", &[], Class::X),
         ("AWS::CodeStarConnections::Connection", &[], Class::G),
+        ("Microsoft.Sql/servers/firewallRules", &[], Class::G),
+        ("Microsoft.WeightsAndBiases/instances", &[], Class::G),
         ("logging:awslogs", &[], Class::M),
         ("annotation:eks.amazonaws.com/role-arn", &[], Class::G),
         ("annotation:eks.amazonaws.com", &[], Class::M),
