@@ -63,12 +63,12 @@ fn contracts(page: &mut Page, plan: &Plan) {
     page.push("<h2>Contracts</h2>");
     let shared = Shared::of(&plan.contracts, plan.date);
     if !shared.clocks.is_empty() || !shared.asks.is_empty() {
-        let text = String::from("<section class=\"card keep\"><h3>Every contract</h3>");
+        let text = String::from("<section class=\"card\"><h3>Every contract</h3>");
         page.push(&(text + &terms(&shared.clocks, &shared.asks) + "</section>"));
     }
     for tie in &plan.contracts {
         let text = format!(
-            "<section class=\"card keep\"><h3>{}</h3><p class=\"tag\">{}, ends {}; not yet used {}; leaving today costs {}</p>",
+            "<section class=\"card\"><h3>{}</h3><p class=\"tag\">{}, ends {}; not yet used {}; leaving today costs {}</p>",
             html(&tie.title),
             html(&tie.provider),
             dates::text(tie.ends),
