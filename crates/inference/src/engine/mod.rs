@@ -7,7 +7,6 @@
 //! **Invariant:** dropping the [`Generation`] ends the work within one step and frees what it held.
 
 mod answers;
-mod cells;
 mod constraint;
 mod driver;
 mod embed;
@@ -15,10 +14,8 @@ mod gate;
 mod llama;
 mod load;
 pub(crate) mod native;
-mod prefixes;
 mod sampler;
 mod schedule;
-mod shares;
 mod text;
 
 use std::sync::Arc;
