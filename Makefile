@@ -19,7 +19,7 @@ starter: ## fetch the starter model (98 MB), checked by SHA-256
 	@tools/starter target/starter
 
 build: deps ## build the binary for this processor
-	$(CARGO) build --release --locked -p freehold
+	$(CARGO) build --release --locked --workspace
 
 up: build starter ## build, fetch the starter model and run the service
 	@FREEHOLD_STARTER_GGUF="$${FREEHOLD_STARTER_GGUF:-$(CURDIR)/target/starter/SmolLM2-135M-Instruct.Q4_1.gguf}" $(FREEHOLD) up $(UP_ARGS)
