@@ -8,6 +8,7 @@
 pub mod api;
 mod body;
 mod caller;
+mod console;
 mod health;
 mod llama;
 mod openai;
@@ -66,7 +67,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .route("/", get(health::landing))
+        .merge(console::routes())
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))
