@@ -156,6 +156,7 @@ function keep(session) {
     user: session.user ?? {},
     tenants,
     tenant: tenants.find((tenant) => tenant.id === wish) ?? tenants[0] ?? null,
+    waiting: session.waiting ?? null,
     csrf: session.csrf_token,
     expires: session.expires_at,
     operator: Boolean(session.operator ?? session.user?.operator),

@@ -19,7 +19,7 @@ import { playground } from "./pages/playground.js";
 import { prices } from "./pages/prices.js";
 import { revenue } from "./pages/revenue.js";
 import { service } from "./pages/service.js";
-import { signup, verify } from "./pages/signup.js";
+import { invite, signup, verify } from "./pages/signup.js";
 import { start } from "./pages/start.js";
 import { team } from "./pages/team.js";
 import { tenants } from "./pages/tenants.js";
@@ -34,6 +34,7 @@ const PAGES = [
   { path: "/verify", title: "Confirm your address", page: verify, open: true, narrow: true },
   { path: "/forgot", title: "Forgotten password", page: forgot, open: true, narrow: true },
   { path: "/reset", title: "New password", page: reset, open: true, narrow: true },
+  { path: "/invite", title: "You are invited", page: invite, open: true, narrow: true },
   { path: "/prices", title: "Prices", page: prices, stranger: prices },
   { path: "/playground", title: "Playground", page: playground },
   { path: "/keys", title: "Keys", page: keys },
@@ -65,6 +66,18 @@ function choose(route, caller) {
   return route.page;
 }
 
+/** The token of a mail's link, which came behind the `#` and is kept here only. */
+let token = null;
+
+/** Takes up a link out of a mail: `/#/verify/TOKEN` becomes the page `/verify`, and the token leaves the address. */
+function takeLink() {
+  const match = /^#\/(verify|reset|invite|login|forgot)(?:\/([\w.~-]{1,500}))?$/.exec(location.hash);
+  if (!match) return false;
+  token = match[2] ?? null;
+  history.replaceState(null, "", `/${match[1]}`);
+  return true;
+}
+
 async function frame(route, context) {
   const caller = who();
   const page = choose(route, caller);
@@ -81,7 +94,7 @@ async function frame(route, context) {
   fill(app, waiting);
   let content;
   try {
-    content = await page({ ...context, again: () => show() });
+    content = await page({ ...context, token, again: () => show() });
   } catch (error) {
     if (context.signal.aborted || error.name === "AbortError") return;
     console.debug(error);
@@ -99,7 +112,9 @@ whenOver((message) => {
 });
 
 setUp(PAGES, frame);
+window.addEventListener("hashchange", () => takeLink() && show());
 
+takeLink();
 try {
   await resume();
   await show();

@@ -10,7 +10,7 @@ let leaving = new AbortController();
 export function setUp(pages, frame) {
   routes = pages;
   wrap = frame;
-  window.addEventListener("popstate", () => show());
+  window.addEventListener("popstate", () => location.hash.startsWith("#/") || show());
   document.addEventListener("click", (event) => {
     const link = event.target instanceof Element && event.target.closest("a[href]");
     const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;

@@ -28,6 +28,7 @@ const PAGES: &[&str] = &[
     "/verify",
     "/forgot",
     "/reset",
+    "/invite",
     "/prices",
     "/playground",
     "/keys",

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod admin;
+mod browser;
 mod cli;
 mod crash;
 mod hostile;

@@ -4,7 +4,8 @@ import { get, once, post, remove } from "../api.js";
 import { confirm, open } from "../dialog.js";
 import { h } from "../dom.js";
 import { ago, count, moment } from "../format.js";
-import { button, card, empty, field, form, head, input, notice, pages, problem, secret, table, toast } from "../parts.js";
+import { button, card, empty, field, form, head, input, notice, pages, problem, table, toast } from "../parts.js";
+import { told } from "./team.js";
 import { signupMode } from "./welcome.js";
 
 const MODES = { open: "Anyone can sign up.", preview: "People wait until you let them in; an invite code skips the list.", closed: "Nobody can sign up; you make tenants and keys." };
@@ -17,13 +18,13 @@ function waitingTable(rows, again) {
   };
   return table(
     [
-      { title: "Place", cell: (entry) => count(entry.position) },
-      { title: "Person", head: true, cell: (entry) => h("span", { class: "breaks" }, entry.name ? `${entry.name} · ${entry.email}` : entry.email) },
+      { title: "Person", head: true, cell: (entry) => h("span", { class: "breaks" }, entry.email) },
+      { title: "Tenant", cell: (entry) => h("span", { class: "breaks" }, entry.tenant_name ?? "–") },
       { title: "Waits since", cell: (entry) => h("span", { title: moment(entry.created_at) }, ago(entry.created_at)) },
       { title: "", right: true, cell: (entry) => h("div", { class: "actions" }, button("Let in", () => admit(entry), { label: `Let ${entry.email} in` })) },
     ],
     rows,
-    { label: "Waiting list" },
+    { label: "Waiting list, the first in line first" },
   );
 }
 
@@ -31,8 +32,9 @@ function newInvite(again) {
   return open("Make an invite", (close) =>
     form(
       [
-        field("E-mail", input({ name: "email", type: "email", maxlength: "254", autocomplete: "off" }), { help: "Left empty: whoever has the code may use it." }),
-        h("div", { class: "fields" }, field("Uses", input({ name: "uses", type: "number", min: "1", step: "1", required: true, value: "1" })), field("Good until", input({ name: "until", type: "date" }))),
+        field("E-mail", input({ name: "email", type: "email", maxlength: "254", autocomplete: "off" }), { help: "Left empty: whoever has the link may use it." }),
+        h("div", { class: "fields" }, field("Uses", input({ name: "uses", type: "number", min: "1", step: "1", required: true, value: "1" })), field("Good until", input({ name: "expires_at", type: "date" }), { help: "Left empty: for a week." })),
+        field("Note", input({ name: "note", maxlength: "200", autocomplete: "off" }), { help: "For you, to remember it by." }),
       ],
       {
         text: "Make the invite",
@@ -40,11 +42,11 @@ function newInvite(again) {
         submit: async (fields) => {
           const body = { uses: Number(fields.uses.value) };
           if (fields.email.value.trim()) body.email = fields.email.value.trim();
-          if (fields.until.value) body.expires_at = new Date(`${fields.until.value}T23:59:59`).toISOString();
+          if (fields.note.value.trim()) body.note = fields.note.value.trim();
+          if (fields.expires_at.value) body.expires_at = new Date(`${fields.expires_at.value}T23:59:59`).toISOString();
           const invite = await post("/invites", body, once());
           close();
-          const link = invite.code && `${location.origin}/signup?invite=${encodeURIComponent(invite.code)}`;
-          if (link) await open("The invite is made", (done) => [notice("good", null, "Give this address to the person; it fills in the code."), secret(link), h("footer", null, button("Done", () => done(), { kind: "primary" }))]);
+          await told(body.email, invite);
           await again();
         },
       },
@@ -53,16 +55,16 @@ function newInvite(again) {
 }
 
 function inviteTable(rows, again) {
-  const name = (invite) => invite.email ?? invite.hint ?? invite.code ?? invite.id;
+  const name = (invite) => invite.email ?? (invite.note || invite.id);
   const withdraw = async (invite) => {
-    if (await confirm("Withdraw this invite?", `${name(invite)} can no longer be used to sign up.`, "Withdraw", () => remove(`/invites/${encodeURIComponent(invite.id ?? invite.code)}`))) await again();
+    if (await confirm("Withdraw this invite?", `The invite of ${name(invite)} can no longer be used.`, "Withdraw", () => remove(`/invites/${encodeURIComponent(invite.id)}`))) await again();
   };
   return table(
     [
-      { title: "For", head: true, cell: (invite) => h("span", { class: "breaks" }, invite.email ?? "anyone with the code") },
-      { title: "Code", cell: (invite) => h("code", { class: "breaks faint" }, invite.code ?? invite.hint ?? "–") },
-      { title: "Used", right: true, cell: (invite) => `${count(invite.used ?? 0)} of ${count(invite.uses ?? 1)}` },
-      { title: "Good until", cell: (invite) => (invite.expires_at ? moment(invite.expires_at) : "for ever") },
+      { title: "For", head: true, cell: (invite) => h("span", { class: "breaks" }, invite.email ?? "whoever has the link") },
+      { title: "Note", cell: (invite) => h("span", { class: "breaks muted" }, invite.note || "–") },
+      { title: "Used", right: true, cell: (invite) => `${count(invite.uses)} of ${count(invite.uses_max)}` },
+      { title: "Good until", cell: (invite) => moment(invite.expires_at) },
       { title: "", right: true, cell: (invite) => h("div", { class: "actions" }, button("Withdraw", () => withdraw(invite), { kind: "quiet", label: `Withdraw the invite of ${name(invite)}` })) },
     ],
     rows,

@@ -14,6 +14,8 @@ const GRACES = [["0", "Ends at once"], ["3600", "Stays good for an hour"], ["864
 const LIMITS = [["requests_per_minute", "Requests a minute"], ["tokens_per_minute", "Tokens a minute"]];
 const BUDGETS = [["budget_day", "Budget a day"], ["budget_month", "Budget a month"]];
 
+const SCOPES = [["inference", "Call models"], ["read", "See keys, usage and models"], ["manage", "Manage keys"]];
+
 function limitFields() {
   const whole = ([name, text]) => field(text, input({ name, type: "number", min: "1", step: "1", inputmode: "numeric" }));
   const amount = ([name, text]) => field(text, input({ name, inputmode: "decimal", maxlength: "19" }));
@@ -37,7 +39,7 @@ function readLimits(fields) {
 export function createKey(models, { tenants = null } = {}) {
   const names = models.map((model) => model.name);
   const list = h("fieldset", { class: "checks", hidden: true, "aria-label": "Models that the key may use" }, names.map((name) => check(name, { name: "model", value: name })));
-  const scope = select([["all", "All models, also later ones"], ["some", "Only these"]], { name: "scope" });
+  const scope = select([["all", "All models, also later ones"], ["some", "Only these"]], { name: "which" });
   scope.addEventListener("change", () => {
     list.hidden = scope.value === "all";
   });
@@ -49,6 +51,7 @@ export function createKey(models, { tenants = null } = {}) {
         owner && field("Tenant", owner),
         h("div", { class: "fields" }, field("Expires", select(LIFETIMES, { name: "expires" })), field("Models", scope)),
         list,
+        h("fieldset", { class: "stack tight" }, h("legend", { class: "label" }, "It may"), h("div", { class: "row" }, SCOPES.map(([value, text]) => check(text, { name: "scope", value, checked: true })))),
         !tenants && limitFields(),
       ],
       {
@@ -60,6 +63,9 @@ export function createKey(models, { tenants = null } = {}) {
           if (owner) Object.assign(body, owner.value ? { tenant: owner.value } : { operator: true });
           if (fields.expires.value) body.expires_at = new Date(Date.now() + Number(fields.expires.value) * DAY_MS).toISOString();
           if (scope.value === "some") body.models = chosen;
+          // All of them is the same as none named: everything, also what comes later.
+          const scopes = [...fields.namedItem("name").form.querySelectorAll("[name=scope]:checked")].map((box) => box.value);
+          if (scopes.length < SCOPES.length && !body.operator) body.scopes = scopes;
           const limits = tenants ? null : readLimits(fields);
           const key = await post("/keys", body, once());
           if (limits) {
@@ -112,6 +118,7 @@ const STATES = { active: ["good", "good"], expired: ["expired", "warn"], revoked
 
 function columns(tenants, again) {
   const name = new Map((tenants ?? []).map((tenant) => [tenant.id, tenant.name]));
+  const may = (key) => (key.scopes ? h("span", { class: "allow" }, key.scopes.map((scope) => tag(scope))) : h("span", { class: "faint" }, "everything"));
   const models = (key) => (key.models ? h("span", { class: "allow" }, key.models.map((model) => tag(model))) : h("span", { class: "faint" }, key.kind === "operator" ? "–" : "all"));
   const actions = (key) =>
     key.state === "active" && mayBe("developer")
@@ -123,6 +130,7 @@ function columns(tenants, again) {
     tenants && { title: "Tenant", cell: (key) => (key.kind === "operator" ? tag("operator", "warn") : (name.get(key.tenant) ?? key.tenant)) },
     { title: "State", cell: (key) => tag(STATES[key.state]?.[0] ?? key.state, STATES[key.state]?.[1]) },
     { title: "Models", cell: models },
+    { title: "May", cell: may },
     { title: "Last used", cell: (key) => h("span", { title: moment(key.last_used_at) }, ago(key.last_used_at)) },
     { title: "Expires", cell: (key) => (key.expires_at ? h("span", { title: moment(key.expires_at) }, ago(key.expires_at)) : "never") },
     { title: "", right: true, cell: actions },

@@ -61,7 +61,7 @@ export async function login({ signal, query }) {
     { class: "door" },
     h("div", null, h("h1", null, "Sign in"), signup && signup.mode !== "closed" && h("p", { class: "muted" }, "New here? ", h("a", { href: "/signup" }, signup.mode === "preview" ? "Join the waiting list" : "Sign up"), ".")),
     failure && notice("bad", "You are not signed in", FAILURES[failure] ?? failure.slice(0, 300)),
-    signup && h("section", { class: "card stack", "aria-label": "With a password" }, providers(signup.oidc), passwordForm(query), h("p", { class: "small" }, h("a", { href: "/forgot" }, "Forgot your password?"))),
+    signup && h("section", { class: "card stack", "aria-label": "With a password" }, providers(signup.oidc), passwordForm(query), signup.mail !== false && h("p", { class: "small" }, h("a", { href: "/forgot" }, "Forgot your password?"))),
     card("With an API key", { text: signup ? "For operators, and for a look at a single key." : null }, keyForm(query)),
     h("p", { class: "small faint" }, "On the service's own machine, the first keys are in ", h("code", null, "credentials.json"), " in its data folder; ", h("code", null, "freehold key create"), " makes more."),
     !signup && linkButton("Back", "/", { kind: "quiet" }),

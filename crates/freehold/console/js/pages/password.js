@@ -18,11 +18,9 @@ export function forgot() {
   return fill(place, h("div", null, h("h1", null, "Forgotten password"), h("p", { class: "muted" }, "We send you a link with which you choose a new one.")), h("div", { class: "card" }, fields), h("p", { class: "small" }, h("a", { href: "/login" }, "Back to sign in")));
 }
 
-/** The link out of the mail: `/reset?token=…`. */
-export function reset({ query }) {
-  const token = query.get("token");
+/** The link out of the mail. */
+export function reset({ token }) {
   if (!token) return empty("This link is not whole", "Open the link in the mail once more, or ask for a new one.", linkButton("Ask for a new link", "/forgot"));
-  history.replaceState(null, "", "/reset");
   const place = h("div", { class: "door" });
   const fields = form([newPassword()], {
     text: "Set the password",

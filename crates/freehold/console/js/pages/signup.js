@@ -5,12 +5,13 @@ import { fill, h } from "../dom.js";
 import { button, empty, field, form, input, linkButton, notice, problem, toast } from "../parts.js";
 import { providers } from "./login.js";
 
-const PASSWORD_LENGTH = 10;
+const PASSWORD_MIN = 10;
+const PASSWORD_MAX = 200;
 
 /** The field of a new password. */
 export function newPassword() {
-  return field("Password", input({ type: "password", name: "password", autocomplete: "new-password", required: true, minlength: String(PASSWORD_LENGTH), maxlength: "1024" }), {
-    help: `At least ${PASSWORD_LENGTH} characters; a few words that you can remember are good.`,
+  return field("Password", input({ type: "password", name: "password", autocomplete: "new-password", required: true, minlength: String(PASSWORD_MIN), maxlength: String(PASSWORD_MAX) }), {
+    help: `At least ${PASSWORD_MIN} characters; a few words that you can remember are good.`,
   });
 }
 
@@ -29,7 +30,7 @@ function mailSent(email) {
 }
 
 /** Where someone stands in the waiting list. */
-function waiting(position) {
+export function waiting(position) {
   return h(
     "div",
     { class: "card stack" },
@@ -39,16 +40,28 @@ function waiting(position) {
   );
 }
 
-function after(answer, email) {
-  return answer.state === "waiting" ? waiting(answer.position) : mailSent(email);
+function ready(title) {
+  return h(
+    "div",
+    { class: "card stack" },
+    h("h1", null, title),
+    h("p", { class: "muted" }, "Sign in, and the first page shows you how to make your first call."),
+    linkButton("Sign in", "/login", { kind: "primary big" }),
+  );
 }
 
-export async function signup({ signal, query }) {
+function after(answer, email) {
+  if (answer.state === "waiting") return waiting(answer.position);
+  return answer.state === "verify" ? mailSent(email) : ready("Your account is ready");
+}
+
+export async function signup({ signal, query, token }) {
+  const code = token ?? query.get("invite") ?? "";
   const how = await get("/signup", { signal });
-  if (how.mode === "closed") return empty("Signing up is closed", "The operator of this service gives out accounts and keys.", linkButton("Sign in", "/login", { kind: "primary" }));
+  if (how.mode === "closed" && !code) return empty("Signing up is closed", "The operator of this service gives out accounts and keys.", linkButton("Sign in", "/login", { kind: "primary" }));
   const preview = how.mode === "preview";
   const place = h("div", { class: "door" });
-  const invite = field("Invite code", input({ name: "invite", autocomplete: "off", maxlength: "200", value: query.get("invite") ?? "" }), { help: preview ? "With a code you skip the waiting list." : "If somebody gave you one." });
+  const invite = field("Invite code", input({ name: "invite", autocomplete: "off", maxlength: "200", value: code }), { help: preview ? "With a code you skip the waiting list." : "If somebody gave you one." });
   const fields = form(
     [
       field("Your name", input({ name: "name", autocomplete: "name", maxlength: "96" })),
@@ -58,7 +71,7 @@ export async function signup({ signal, query }) {
       invite,
     ],
     {
-      text: preview && !query.get("invite") ? "Join" : "Sign up",
+      text: preview && !code ? "Join" : "Sign up",
       full: true,
       submit: async (elements) => {
         const body = { email: elements.email.value.trim(), password: elements.password.value };
@@ -80,24 +93,38 @@ export async function signup({ signal, query }) {
   );
 }
 
-/** The link out of the mail: `/verify?token=…`. */
-export async function verify({ query }) {
-  const token = query.get("token");
+/** The link out of the mail that confirms an address. */
+export async function verify({ token }) {
   if (!token) return empty("This link is not whole", "Open the link in the mail once more, or copy all of it into the address bar.", linkButton("Sign in", "/login"));
-  // The token leaves the address bar, and with it the history.
-  history.replaceState(null, "", "/verify");
   let answer;
   try {
     answer = await post("/signup/verify", { token });
   } catch (error) {
     return h("div", { class: "door" }, h("h1", null, "Confirm your address"), problem(error), linkButton("Sign in", "/login"));
   }
-  if (answer?.state === "waiting") return waiting(answer.position);
-  return h(
-    "div",
-    { class: "card stack" },
-    h("h1", null, "Your address is confirmed"),
-    h("p", { class: "muted" }, "Sign in, and the first page shows you how to make your first call."),
-    linkButton("Sign in", "/login", { kind: "primary big" }),
+  return answer?.state === "waiting" ? waiting(answer.position) : ready("Your address is confirmed");
+}
+
+/** The link of an invitation: for who has an account, and for who has none. */
+export async function invite(context) {
+  const { token } = context;
+  if (!token) return empty("This link is not whole", "Open the link of the invitation once more, or copy all of it into the address bar.", linkButton("Sign in", "/login"));
+  const place = h("div", { class: "door" });
+  const accept = async () => {
+    try {
+      await post("/signup/verify", { token });
+      fill(place, ready("You are in"));
+    } catch (error) {
+      fill(errors, problem(error));
+    }
+  };
+  const errors = h("div", { "aria-live": "assertive" });
+  const join = async () => {
+    fill(place, await signup(context));
+  };
+  return fill(
+    place,
+    h("div", null, h("h1", null, "You are invited"), h("p", { class: "muted" }, "If you have an account here, the invitation adds you to the team. If not, sign up with it.")),
+    h("div", { class: "card stack" }, button("I have an account: accept", accept, { kind: "primary big full" }), button("I am new: sign up", join, { kind: "big full" }), errors),
   );
 }

@@ -7,6 +7,7 @@ import { count, money, utcDay } from "../format.js";
 import { icon } from "../icons.js";
 import { button, card, code, empty, figures, head, linkButton, notice, secret, table, tabs, tag } from "../parts.js";
 import { createKey } from "./keys.js";
+import { waiting } from "./signup.js";
 
 /** What an optional part of the API answers; null when it has nothing or is not there. */
 async function maybe(path, signal) {
@@ -61,6 +62,7 @@ function modelTable(models) {
 export async function start({ signal, again }) {
   const { from, to } = thisMonth();
   const caller = who();
+  if (caller.waiting) return waiting(caller.waiting);
   if (!caller.tenant) return [head("Welcome"), notice("info", "You belong to no tenant yet", "Ask for an invitation from a team that uses this service, or from its operator.")];
   const [keys, models, balance, usage] = await Promise.all([
     all("/keys", { signal }),

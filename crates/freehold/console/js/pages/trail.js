@@ -12,9 +12,13 @@ function title(event) {
   return words || "–";
 }
 
-const actor = (event) => event.actor ?? event.data?.actor ?? event.source ?? "–";
-const subject = (event) => event.subject ?? event.data?.subject ?? "–";
-const text = (value) => (typeof value === "object" && value !== null ? (value.email ?? value.name ?? value.id ?? JSON.stringify(value)) : String(value));
+/** Who did it: a person's address, a key's id, or anybody. */
+function actor(event) {
+  const by = event.data?.by ?? {};
+  return by.email ?? by.id ?? by.kind ?? "–";
+}
+
+const subject = (event) => event.data?.name ?? event.data?.email ?? event.subject ?? "–";
 
 function detail(event) {
   return open(title(event), () => [h("p", { class: "muted" }, moment(event.time)), code(JSON.stringify(event, null, 2), "The event as JSON")], { broad: true });
@@ -23,10 +27,10 @@ function detail(event) {
 function draw(rows) {
   return table(
     [
-      { title: "When", cell: (event) => h("span", { class: "nowrap", title: moment(event.time) }, ago(event.time)) },
       { title: "What", head: true, cell: title },
-      { title: "On", cell: (event) => h("span", { class: "breaks" }, text(subject(event))) },
-      { title: "By", cell: (event) => h("span", { class: "breaks muted" }, text(actor(event))) },
+      { title: "When", cell: (event) => h("span", { class: "nowrap", title: moment(event.time) }, ago(event.time)) },
+      { title: "On", cell: (event) => h("span", { class: "breaks" }, String(subject(event))) },
+      { title: "By", cell: (event) => h("span", { class: "breaks muted" }, actor(event)) },
       { title: "", right: true, cell: (event) => h("div", { class: "actions" }, button("Details", () => detail(event), { kind: "quiet", label: `Details of ${title(event)}` })) },
     ],
     rows,
