@@ -16,8 +16,6 @@ OPERATOR = ["/operator", "/operator/models", "/operator/tenants", "/operator/adm
 # Pages of features that a service may not have: they must say so, and be as free of faults.
 MAYBE = ["/usage", "/limits", "/billing", "/prices", "/team", "/trail"]
 MAYBE_OPERATOR = ["/operator/revenue", "/prices", "/trail"]
-# Parts of the API that those pages ask for.
-MAYBE_ASKED = ["/api/v1/" + name for name in ("usage", "limits", "balance", "invoices", "prices", "users", "trail", "revenue", "waiting", "invites", "vouchers")]
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 
@@ -27,6 +25,7 @@ def stranger(page):
         page.check()
     page.open("/keys")
     assert "/login?next=%2Fkeys" in page.driver.current_url, page.driver.current_url
+    page.open("/login")
     page.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
     skip = page.driver.switch_to.active_element
     assert skip.text == "Skip to the content" and skip.is_displayed(), skip.text
@@ -64,12 +63,8 @@ def keys(page):
     page.press("I have kept it")
     page.press(f"Revoke {HOSTILE}")
     page.press("Revoke the key")
-    page.says("revoked")
-    assert ask("/v1/models", fresh) == 401
-    # What the API refuses is shown in its own words.
+    page.until(lambda: ask("/v1/models", fresh) == 401, "the key is refused")
     page.press("Create a key")
-    page.write("Name", " x ".replace("x", "x\u2028"))
-    page.driver.execute_script("document.querySelector('dialog [name=name]').value = ''; document.querySelector('dialog form').noValidate = true")
     page.press("Create the key")
     page.until(lambda: page.driver.find_elements(By.CSS_SELECTOR, "dialog .wrong:not([hidden])"), "what is wrong with the name")
     page.press("Cancel")
@@ -111,14 +106,9 @@ def chat(page):
     page.until(lambda: not page.driver.find_elements(By.CSS_SELECTOR, "dialog"), "the dialog is closed")
 
 
-def visit(page, paths, maybe):
+def visit(page, paths):
     for path in paths:
         page.open(path)
-        page.complaints(MAYBE_ASKED)
-        page.check()
-    for path in maybe:
-        page.open(path)
-        page.complaints(MAYBE_ASKED)
         page.check()
 
 
@@ -128,7 +118,6 @@ def operate(page):
     page.says(MODEL)
     page.says("Tokens/s of an answer")
     page.open("/operator/tenants")
-    page.complaints(MAYBE_ASKED)
     page.press("Create a tenant")
     page.write("Name", "acme")
     page.press("Create the tenant")
@@ -137,7 +126,7 @@ def operate(page):
     page.write("Name", "acme")
     page.press("Create the tenant")
     page.says("There is a tenant `acme` already")
-    page.complaints([*MAYBE_ASKED, "/api/v1/tenants"])
+    page.complaints(["/api/v1/tenants"])
     page.press("Cancel")
     page.open("/operator/models")
     page.press("Add a model")
@@ -201,9 +190,9 @@ try:
     stranger(tab)
     keys(tab)
     chat(tab)
-    visit(tab, CUSTOMER, MAYBE)
+    visit(tab, CUSTOMER + MAYBE)
     operate(tab)
-    visit(tab, OPERATOR, MAYBE_OPERATOR)
+    visit(tab, OPERATOR + MAYBE_OPERATOR)
     phone(tab)
     theme(tab)
     leave(tab)

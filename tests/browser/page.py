@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -14,9 +14,16 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 BASE = os.environ["FREEHOLD_TEST_URL"]
 SIZES = [(1440, 900), (390, 844)]
-# Looked up by the console to learn what this service offers and who is signed in; a refusal is an answer.
-ASKED = ("/api/v1/session", "/api/v1/signup")
+# Asked for by the console to learn who is signed in and what this service offers: a refusal is an answer.
+ASKED = ("session", "signup", "usage", "limits", "balance", "invoices", "prices", "users", "trail", "revenue", "waiting", "invites", "vouchers")
 PATIENCE_S = 60
+
+# Two frames, and the end of what moves: then colours are what they stay.
+STILL = """
+const done = arguments[0];
+const moving = () => document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime !== Infinity).map((one) => one.finished);
+requestAnimationFrame(() => requestAnimationFrame(() => Promise.allSettled(moving()).then(() => done())));
+"""
 
 # Faults of the page as it stands: controls without a name, doubled ids, text that is hard to read, a page that is
 # wider than the window. A small part of what axe looks at.
@@ -85,6 +92,7 @@ def start():
     options.add_argument("--headless=new")
     options.add_argument("--disable-dev-shm-usage")
     options.add_argument("--disable-gpu")
+    options.add_argument("--window-size=1440,900")
     if os.geteuid() == 0:
         # Chromium does not sandbox for root.
         options.add_argument("--no-sandbox")
@@ -123,7 +131,10 @@ class Page:
             except StaleElementReferenceException:
                 return None
 
-        return WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.05).until(safely, f"waited too long: {what}; the page says: {self.text()[:2000]}")
+        try:
+            return WebDriverWait(self.driver, PATIENCE_S, poll_frequency=0.05).until(safely)
+        except TimeoutException:
+            raise AssertionError(f"waited too long: {what}; {self.driver.current_url} says: {self.text()[:2000]}") from None
 
     def text(self):
         return self.driver.find_element(By.TAG_NAME, "body").text
@@ -182,6 +193,7 @@ class Page:
             self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": dark}, {"name": "prefers-reduced-motion", "value": "reduce"}]})
             for width, height in SIZES:
                 self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
+                self.driver.execute_async_script(STILL)
                 faults = self.driver.execute_script(FAULTS)
                 assert not faults, (self.driver.current_url, dark, width, faults)
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
@@ -192,6 +204,6 @@ class Page:
         for entry in self.driver.get_log("browser"):
             message = entry["message"]
             refused = "Failed to load resource: the server responded with a status of 4" in message
-            if entry["level"] in ("DEBUG", "INFO") or (refused and any(path in message for path in (*ASKED, *expected))):
+            if entry["level"] in ("DEBUG", "INFO") or (refused and any(path in message for path in (*(f"/api/v1/{name}" for name in ASKED), *expected))):
                 continue
             raise AssertionError((self.driver.current_url, message))

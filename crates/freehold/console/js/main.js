@@ -4,7 +4,7 @@
 
 import { resume, whenOver, who } from "./api.js";
 import { fill } from "./dom.js";
-import { empty, linkButton, loading, problem, toast } from "./parts.js";
+import { dead, head, linkButton, loading, problem, toast } from "./parts.js";
 import { go, setUp, show } from "./router.js";
 import { inside, outside } from "./shell.js";
 import { account } from "./pages/account.js";
@@ -53,7 +53,7 @@ const PAGES = [
 ];
 
 function nowhere() {
-  return empty("There is no such page", "The address may be mistyped, or the page has moved.", linkButton("To the start", "/", { kind: "primary" }));
+  return dead("There is no such page", "The address may be mistyped, or the page has moved.", linkButton("To the start", "/", { kind: "primary" }));
 }
 
 /** The page that this caller gets for a route; null when they have to sign in first. */
@@ -71,10 +71,10 @@ let token = null;
 
 /** Takes up a link out of a mail: `/#/verify/TOKEN` becomes the page `/verify`, and the token leaves the address. */
 function takeLink() {
-  const match = /^#\/(verify|reset|invite|login|forgot)(?:\/([\w.~-]{1,500}))?$/.exec(location.hash);
+  const match = /^#\/(verify|reset|invite|login|forgot)(?:\/([\w.~-]{1,500}))?(\?[\w=&.~%-]{0,500})?$/.exec(location.hash);
   if (!match) return false;
   token = match[2] ?? null;
-  history.replaceState(null, "", `/${match[1]}`);
+  history.replaceState(null, "", `/${match[1]}${match[3] ?? ""}`);
   return true;
 }
 
@@ -98,7 +98,7 @@ async function frame(route, context) {
   } catch (error) {
     if (context.signal.aborted || error.name === "AbortError") return;
     console.debug(error);
-    content = problem(error, () => show());
+    content = [head(route?.title ?? "Freehold"), problem(error, () => show())];
   }
   if (context.signal.aborted) return;
   const place = document.getElementById("content");
@@ -119,5 +119,5 @@ try {
   await resume();
   await show();
 } catch (error) {
-  fill(document.getElementById("app"), outside(problem(error, () => location.reload())));
+  fill(document.getElementById("app"), outside([head("Freehold"), problem(error, () => location.reload())]));
 }

@@ -148,6 +148,11 @@ export function empty(title, text, ...actions) {
   return h("div", { class: "empty" }, h("h3", null, title), h("p", null, text), actions.length > 0 && h("div", { class: "row" }, actions));
 }
 
+/** A whole page that says why there is nothing here. */
+export function dead(title, text, ...actions) {
+  return h("div", { class: "card stack" }, h("h1", null, title), h("p", { class: "muted" }, text), actions.length > 0 && h("div", { class: "row" }, actions));
+}
+
 export function loading(text = "Loading.") {
   return h("p", { class: "loading", role: "status" }, text);
 }

@@ -9,7 +9,7 @@ const WIDTH_MIN = 240;
 const SERIES_MAX = 6;
 
 /** A round number that is at least `value`, in 1, 2, 2.5 or 5 times a power of ten. */
-export function ceiling(value) {
+function ceiling(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
   const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= value * 0.999999);
@@ -17,7 +17,7 @@ export function ceiling(value) {
 }
 
 /** The largest series by sum, and the rest as one. Each is {name, values}. */
-export function largest(series) {
+function largest(series) {
   const sum = (one) => one.values.reduce((total, value) => total + value, 0);
   const sorted = [...series].sort((a, b) => sum(b) - sum(a));
   if (sorted.length <= SERIES_MAX) return sorted;

@@ -5,12 +5,14 @@
 let routes = [];
 let wrap = (_, content) => content;
 let leaving = new AbortController();
+/** The address that is drawn: a step to another part of the same page draws nothing. */
+let drawn = null;
 
 /** Sets the pages: {path, title, page(context), open, operator}, and what draws the frame around one. */
 export function setUp(pages, frame) {
   routes = pages;
   wrap = frame;
-  window.addEventListener("popstate", () => location.hash.startsWith("#/") || show());
+  window.addEventListener("popstate", () => address() === drawn || show());
   document.addEventListener("click", (event) => {
     const link = event.target instanceof Element && event.target.closest("a[href]");
     const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
@@ -21,6 +23,8 @@ export function setUp(pages, frame) {
     go(url.pathname + url.search);
   });
 }
+
+const address = () => location.pathname + location.search;
 
 function find(path) {
   for (const route of routes) {
@@ -55,6 +59,7 @@ export async function show({ focus = false } = {}) {
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
+  drawn = address();
   const found = find(location.pathname);
   await wrap(found?.route ?? null, { signal, parameters: found?.parameters ?? {}, query: new URLSearchParams(location.search), focus });
 }

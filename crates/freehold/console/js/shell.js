@@ -138,11 +138,11 @@ export function inside(path, content) {
     else menu.focus();
   };
   veil.addEventListener("click", () => turn(false));
-  side.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && side.classList.contains("open")) turn(false);
-  });
   const top = h("header", { class: "top" }, h("a", { class: "brand", href: "/" }, mark(), "Freehold"), menu);
-  return h("div", { class: "frame" }, side, veil, h("div", { class: "body" }, top, h("main", { class: "page", id: "content", tabindex: "-1" }, content)));
+  const onkeydown = (event) => {
+    if (event.key === "Escape" && side.classList.contains("open")) turn(false);
+  };
+  return h("div", { class: "frame", onkeydown }, side, veil, h("div", { class: "body" }, top, h("main", { class: "page", id: "content", tabindex: "-1" }, content)));
 }
 
 /** The frame for someone who is not. */

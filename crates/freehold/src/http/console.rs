@@ -219,7 +219,9 @@ mod tests {
     fn nothing_is_inline_and_nothing_is_foreign() {
         for (path, bytes) in FILES.iter().chain([&("index.html", PAGE.as_bytes())]) {
             let text = std::str::from_utf8(bytes).expect("UTF-8");
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "new Function", "document.write", "<style", " style=\""] {
+            for forbidden in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "new Function", "document.write", "<style", " style=\""]
+            {
                 assert!(!text.contains(forbidden), "{path} has {forbidden}");
             }
             assert!(!text.contains("<script>"), "{path} has an inline script");

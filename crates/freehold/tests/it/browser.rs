@@ -52,7 +52,9 @@ fn the_page_is_guarded_and_its_files_are_kept_for_ever() {
     assert_eq!(head(&file, "content-type"), "text/javascript; charset=utf-8");
     assert!(head(&file, "cache-control").contains("immutable"));
     let folder = script.strip_suffix("js/main.js").expect("its folder");
-    for path in ["js/nothing.js", "index.html", "../Cargo.toml", "%2e%2e/Cargo.toml", "js/../../Cargo.toml", "js%2fmain.js/", "", "%00", "%ff"] {
+    for path in
+        ["js/nothing.js", "index.html", "../Cargo.toml", "%2e%2e/Cargo.toml", "js/../../Cargo.toml", "js%2fmain.js/", "", "%00", "%ff"]
+    {
         let status = service.http.get(format!("{}{folder}{path}", service.url)).send().expect("an answer").status().as_u16();
         assert!(status == 404 || status == 400, "{path}: {status}");
     }

@@ -4,7 +4,7 @@ import { download, get, mayBe, once, post, who } from "../api.js";
 import { open } from "../dialog.js";
 import { h } from "../dom.js";
 import { count, exactMoney, money } from "../format.js";
-import { button, card, empty, field, figures, form, head, input, linkButton, notice, pages, problem, table, tag, toast } from "../parts.js";
+import { button, card, empty, field, figures, form, head, input, linkButton, pages, problem, table, tag, toast } from "../parts.js";
 
 function redeem(again) {
   return open("Redeem a voucher", (close) =>
@@ -31,20 +31,20 @@ function balanceFigures(balance) {
   ].filter(Boolean));
 }
 
-/** When an invoice was made, whatever its service calls it. */
-const issued = (row) => String(row.issued_at ?? row.created_at ?? row.date ?? "").slice(0, 10) || "–";
-const total = (row) => row.total ?? row.amount;
-const STATES = { paid: "good", open: "warn", overdue: "bad" };
+const issued = (row) => String(row.issued_at ?? "").slice(0, 10) || "–";
+const STATES = { paid: "good", issued: "warn", draft: "", void: "", credited: "" };
+const isNote = (row) => row.kind === "credit_note" || row.kind?.kind === "credit_note";
 
 function invoiceTable(rows) {
   return table(
     [
-      { title: "Number", head: true, cell: (row) => h("a", { href: `/billing/${encodeURIComponent(row.id ?? row.number)}` }, row.number ?? row.id) },
-      { title: "Month", cell: (row) => row.month ?? "–" },
+      { title: "Number", head: true, cell: (row) => h("a", { href: `/billing/${encodeURIComponent(row.id)}` }, row.number) },
+      { title: "Month", cell: (row) => row.month },
       { title: "Issued", cell: issued },
-      { title: "State", cell: (row) => (row.kind === "credit_note" ? tag("credit note") : row.state ? tag(row.state, STATES[row.state]) : "") },
-      { title: "Total", right: true, cell: (row) => exactMoney(total(row), row.currency) },
-      { title: "", right: true, cell: (row) => h("div", { class: "actions" }, button("PDF", () => pdf(row), { kind: "quiet", sign: "down", label: `PDF of ${row.number ?? row.id}` })) },
+      { title: "State", cell: (row) => (isNote(row) ? tag("credit note") : tag(row.state, STATES[row.state])) },
+      { title: "Total", right: true, cell: (row) => exactMoney(row.total, row.currency) },
+      { title: "Due", right: true, cell: (row) => exactMoney(row.due ?? row.total, row.currency) },
+      { title: "", right: true, cell: (row) => h("div", { class: "actions" }, button("PDF", () => pdf(row), { kind: "quiet", sign: "down", label: `PDF of ${row.number}` })) },
     ],
     rows,
     { label: "Invoices" },
@@ -52,7 +52,7 @@ function invoiceTable(rows) {
 }
 
 function pdf(row) {
-  return download(`/invoices/${encodeURIComponent(row.id ?? row.number)}?format=pdf`, `invoice-${row.number ?? row.id}.pdf`);
+  return download(`/invoices/${encodeURIComponent(row.id)}?format=pdf`, `${row.number}.pdf`);
 }
 
 /** A part of a page that may be missing without breaking the rest. */
@@ -83,30 +83,54 @@ export async function billing({ signal, again }) {
   ];
 }
 
+/** What was used: "54 input tokens at €0.30 for 1,000,000". */
+function used(part, currency) {
+  const price = `${exactMoney(part.unit_price, currency)}${part.per > 1 ? ` for ${count(part.per)}` : ""}`;
+  return h("div", null, `${count(part.quantity)} ${part.unit} `, h("span", { class: "faint nowrap" }, `at ${price}`));
+}
+
+function sums(data) {
+  const line = (name, amount) => h("tr", null, h("th", { scope: "row", colspan: "3" }, name), h("td", { class: "right", "data-label": name }, exactMoney(amount, data.currency)));
+  const credits = (data.credits ?? []).map((credit) => line(credit.description, `-${credit.amount}`));
+  const prepaid = data.paid_from_credit && data.paid_from_credit !== "0" && line("Paid from credit", `-${data.paid_from_credit}`);
+  return h("tfoot", null, credits.length > 0 && line("Subtotal", data.subtotal), credits, line("Total", data.total), prepaid, data.due !== undefined && line("Due", data.due));
+}
+
 function invoiceLines(data) {
-  const lines = data.lines ?? data.items ?? [];
-  if (lines.length === 0) return empty("This invoice has no lines", "Nothing was billed in its month.");
-  const foot = h("tfoot", null, h("tr", null, h("th", { scope: "row", colspan: "3" }, "Total"), h("td", { class: "right" }, exactMoney(total(data), data.currency))));
+  if (!data.lines?.length) return empty("This invoice has no lines", "Nothing was billed in its month.");
   return table(
     [
-      { title: "What", head: true, cell: (line) => [line.description ?? line.model ?? line.sku ?? "–", line.meter && h("span", { class: "faint" }, ` ${line.meter}`)] },
-      { title: "Quantity", right: true, cell: (line) => `${count(Number(line.quantity ?? 0))} ${line.unit ?? ""}` },
-      { title: "Price", right: true, cell: (line) => (line.unit_price ?? line.price ? exactMoney(line.unit_price ?? line.price, data.currency) : "–") },
+      { title: "Model or sku", head: true, cell: (line) => line.description },
+      { title: "Used", cell: (line) => h("div", null, (line.parts ?? []).map((part) => used(part, data.currency))) },
+      { title: "Records", right: true, cell: (line) => count(line.records) },
       { title: "Amount", right: true, cell: (line) => exactMoney(line.amount, data.currency) },
     ],
-    lines,
-    { label: "Lines", foot },
+    data.lines,
+    { label: "Lines", foot: sums(data) },
   );
+}
+
+function party(title, one) {
+  if (!one?.name && !one?.lines?.length) return null;
+  return card(title, {}, h("p", null, h("strong", null, one.name)), (one.lines ?? []).map((line) => h("p", { class: "muted" }, line)));
 }
 
 export async function invoice({ signal, parameters }) {
   const id = encodeURIComponent(parameters.invoice);
   const data = await get(`/invoices/${id}?format=json`, { signal });
-  const name = data.number ?? data.id ?? parameters.invoice;
-  const row = { id: data.id ?? parameters.invoice, number: data.number };
-  const page = () => download(`/invoices/${id}?format=html`, `invoice-${name}.html`);
+  const page = () => download(`/invoices/${id}?format=html`, `${data.number}.html`);
+  const what = isNote(data) ? `Credit note ${data.number}` : `Invoice ${data.number}`;
+  const due = data.due_at ? `, due ${String(data.due_at).slice(0, 10)}` : "";
+  const parties = [party("From", data.seller), party("To", data.buyer)].filter(Boolean);
   return [
-    head(`${data.kind === "credit_note" ? "Credit note" : "Invoice"} ${name}`, `${data.month ? `For ${data.month}, ` : ""}issued ${issued(data)}.`, button("PDF", () => pdf(row), { kind: "primary", sign: "down" }), button("HTML", page, { sign: "down" }), linkButton("All invoices", "/billing", { kind: "quiet" })),
-    h("div", { class: "stack" }, figures([["Total", exactMoney(total(data), data.currency)], data.tax !== undefined && ["Of it tax", exactMoney(data.tax, data.currency)], data.state && ["State", data.state]].filter(Boolean)), card("Lines", { flush: true }, invoiceLines(data)), data.note && notice("info", null, data.note)),
+    head(what, `For ${data.month}, issued ${issued(data)}${due}.`, button("PDF", () => pdf(data), { kind: "primary", sign: "down" }), button("HTML", page, { sign: "down" }), linkButton("All invoices", "/billing", { kind: "quiet" })),
+    h(
+      "div",
+      { class: "stack" },
+      figures([["Total", money(data.total, data.currency), exactMoney(data.total, data.currency)], ["Due", money(data.due ?? data.total, data.currency)], ["State", data.state]]),
+      parties.length > 0 && h("div", { class: "cards" }, parties),
+      card("Lines", { flush: true, text: "Each amount is rounded once for each usage record, half to even; the lines add up to the total exactly." }, invoiceLines(data)),
+      data.note && card("Note", {}, data.note.split("\n").filter(Boolean).map((text) => h("p", { class: "muted" }, text))),
+    ),
   ];
 }

@@ -13,9 +13,10 @@ function next(query) {
 }
 
 /** Buttons of the providers that one can sign in with. */
-export function providers(list) {
+export function providers(list, invite = "") {
+  const begin = invite ? `?invite=${encodeURIComponent(invite)}` : "";
   if (!list?.length) return null;
-  const link = ({ name, title }) => h("a", { class: "button big full", href: `/api/v1/oidc/${encodeURIComponent(name)}/start` }, `Continue with ${title || name}`);
+  const link = ({ name, title }) => h("a", { class: "button big full", href: `/api/v1/oidc/${encodeURIComponent(name)}/start${begin}` }, `Continue with ${title || name}`);
   return [h("div", { class: "stack tight" }, list.map(link)), h("p", { class: "or" }, "or")];
 }
 
@@ -51,7 +52,11 @@ function keyForm(query) {
   );
 }
 
-const FAILURES = { oidc: "The provider did not sign you in. Try again, or sign in another way." };
+/** Why a provider did not sign someone in, by the code of the error. */
+const FAILURES = {
+  invalid_credentials: "The provider refused the sign-in. Try again, or sign in another way.",
+  rate_limited: "There were too many tries. Wait a minute and try again.",
+};
 
 export async function login({ signal, query }) {
   const signup = await signupMode(signal);
@@ -60,7 +65,7 @@ export async function login({ signal, query }) {
     "div",
     { class: "door" },
     h("div", null, h("h1", null, "Sign in"), signup && signup.mode !== "closed" && h("p", { class: "muted" }, "New here? ", h("a", { href: "/signup" }, signup.mode === "preview" ? "Join the waiting list" : "Sign up"), ".")),
-    failure && notice("bad", "You are not signed in", FAILURES[failure] ?? failure.slice(0, 300)),
+    failure && notice("bad", "You are not signed in", FAILURES[failure] ?? `The sign-in failed (${failure.slice(0, 60)}). Try again, or sign in another way.`),
     signup && h("section", { class: "card stack", "aria-label": "With a password" }, providers(signup.oidc), passwordForm(query), signup.mail !== false && h("p", { class: "small" }, h("a", { href: "/forgot" }, "Forgot your password?"))),
     card("With an API key", { text: signup ? "For operators, and for a look at a single key." : null }, keyForm(query)),
     h("p", { class: "small faint" }, "On the service's own machine, the first keys are in ", h("code", null, "credentials.json"), " in its data folder; ", h("code", null, "freehold key create"), " makes more."),

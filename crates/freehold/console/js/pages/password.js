@@ -2,7 +2,7 @@
 
 import { post } from "../api.js";
 import { fill, h } from "../dom.js";
-import { empty, field, form, input, linkButton } from "../parts.js";
+import { dead, field, form, input, linkButton } from "../parts.js";
 import { newPassword } from "./signup.js";
 
 export function forgot() {
@@ -20,7 +20,7 @@ export function forgot() {
 
 /** The link out of the mail. */
 export function reset({ token }) {
-  if (!token) return empty("This link is not whole", "Open the link in the mail once more, or ask for a new one.", linkButton("Ask for a new link", "/forgot"));
+  if (!token) return dead("This link is not whole", "Open the link in the mail once more, or ask for a new one.", linkButton("Ask for a new link", "/forgot"));
   const place = h("div", { class: "door" });
   const fields = form([newPassword()], {
     text: "Set the password",

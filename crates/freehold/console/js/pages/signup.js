@@ -2,7 +2,7 @@
 
 import { get, post } from "../api.js";
 import { fill, h } from "../dom.js";
-import { button, empty, field, form, input, linkButton, notice, problem, toast } from "../parts.js";
+import { button, dead, field, form, input, linkButton, notice, problem, toast } from "../parts.js";
 import { providers } from "./login.js";
 
 const PASSWORD_MIN = 10;
@@ -58,7 +58,7 @@ function after(answer, email) {
 export async function signup({ signal, query, token }) {
   const code = token ?? query.get("invite") ?? "";
   const how = await get("/signup", { signal });
-  if (how.mode === "closed" && !code) return empty("Signing up is closed", "The operator of this service gives out accounts and keys.", linkButton("Sign in", "/login", { kind: "primary" }));
+  if (how.mode === "closed" && !code) return dead("Signing up is closed", "The operator of this service gives out accounts and keys.", linkButton("Sign in", "/login", { kind: "primary" }));
   const preview = how.mode === "preview";
   const place = h("div", { class: "door" });
   const invite = field("Invite code", input({ name: "invite", autocomplete: "off", maxlength: "200", value: code }), { help: preview ? "With a code you skip the waiting list." : "If somebody gave you one." });
@@ -89,13 +89,13 @@ export async function signup({ signal, query, token }) {
     place,
     h("div", null, h("h1", null, preview ? "Join the waiting list" : "Sign up"), h("p", { class: "muted" }, "Already have an account? ", h("a", { href: "/login" }, "Sign in"), ".")),
     preview && notice("info", "This service is in preview", "It lets people in as room becomes free."),
-    h("section", { class: "card stack", "aria-label": "Sign up" }, providers(how.oidc), fields),
+    h("section", { class: "card stack", "aria-label": "Sign up" }, providers(how.oidc, code), fields),
   );
 }
 
 /** The link out of the mail that confirms an address. */
 export async function verify({ token }) {
-  if (!token) return empty("This link is not whole", "Open the link in the mail once more, or copy all of it into the address bar.", linkButton("Sign in", "/login"));
+  if (!token) return dead("This link is not whole", "Open the link in the mail once more, or copy all of it into the address bar.", linkButton("Sign in", "/login"));
   let answer;
   try {
     answer = await post("/signup/verify", { token });
@@ -108,7 +108,7 @@ export async function verify({ token }) {
 /** The link of an invitation: for who has an account, and for who has none. */
 export async function invite(context) {
   const { token } = context;
-  if (!token) return empty("This link is not whole", "Open the link of the invitation once more, or copy all of it into the address bar.", linkButton("Sign in", "/login"));
+  if (!token) return dead("This link is not whole", "Open the link of the invitation once more, or copy all of it into the address bar.", linkButton("Sign in", "/login"));
   const place = h("div", { class: "door" });
   const accept = async () => {
     try {
