@@ -42,8 +42,9 @@ const SECTIONS = [
   },
 ];
 
-/** What an operator without a tenant has of the other sections. */
-const OPERATOR_TOO = new Set(["/keys", "/prices", "/trail", "/account"]);
+/** What someone without a tenant has of the other sections. */
+const WITHOUT_TENANT = new Set(["/prices", "/account"]);
+const OPERATOR_TOO = new Set([...WITHOUT_TENANT, "/keys", "/trail"]);
 
 const THEMES = [
   [null, "System theme", "half"],
@@ -79,7 +80,10 @@ export function themeButton() {
 
 function items(section, caller) {
   if (section.operator && !caller.operator) return [];
-  if (section.tenant && !caller.tenant) return section.items.filter(([path]) => OPERATOR_TOO.has(path));
+  if (section.tenant && !caller.tenant) {
+    const some = caller.operator ? OPERATOR_TOO : WITHOUT_TENANT;
+    return section.items.filter(([path]) => some.has(path));
+  }
   return section.items;
 }
 

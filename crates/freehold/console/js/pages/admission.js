@@ -90,6 +90,6 @@ export async function admission({ signal, again }) {
   ]);
   return [
     head("Admission", "Who may come in.", button("Make an invite", () => newInvite(again), { kind: "primary", sign: "plus" })),
-    h("div", { class: "stack" }, signup && notice("info", `Signing up is ${signup.mode}`, `${MODES[signup.mode] ?? ""} The option of the service decides this.`), card("Waiting list", { flush: true }, waiting), card("Invites", { flush: true }, invites)),
+    h("div", { class: "stack" }, signup && notice("info", `Signing up is ${signup.mode}`, `${MODES[signup.mode] ?? ""} The option signup of the service decides this.`), card("Waiting list", { flush: true }, waiting), card("Invites", { flush: true }, invites)),
   ];
 }

@@ -131,15 +131,15 @@ function columns(tenants, again) {
     { title: "State", cell: (key) => tag(STATES[key.state]?.[0] ?? key.state, STATES[key.state]?.[1]) },
     { title: "Models", cell: models },
     { title: "May", cell: may },
-    { title: "Last used", cell: (key) => h("span", { title: moment(key.last_used_at) }, ago(key.last_used_at)) },
-    { title: "Expires", cell: (key) => (key.expires_at ? h("span", { title: moment(key.expires_at) }, ago(key.expires_at)) : "never") },
+    { title: "Last used", cell: (key) => h("span", { class: "nowrap", title: moment(key.last_used_at) }, ago(key.last_used_at)) },
+    { title: "Expires", cell: (key) => (key.expires_at ? h("span", { class: "nowrap", title: moment(key.expires_at) }, ago(key.expires_at)) : "never") },
     { title: "", right: true, cell: actions },
   ].filter(Boolean);
 }
 
 export async function keys({ signal, query, again }) {
-  const operator = !who().tenant;
   const whose = query.get("tenant");
+  const operator = who().operator && (!who().tenant || Boolean(whose));
   const path = `/keys?limit=100${operator && whose ? `&tenant=${encodeURIComponent(whose)}` : ""}`;
   const [models, tenants] = await Promise.all([all("/models", { signal }), operator ? all("/tenants", { signal }) : null]);
   const make = async () => {

@@ -96,6 +96,12 @@ class Talk {
     this.running?.abort();
   }
 
+  /** The turns up to the last question; null when nothing was asked. */
+  asked() {
+    const last = this.turns.findLastIndex((turn) => turn.role === "user");
+    return last < 0 ? null : this.turns.slice(0, last + 1);
+  }
+
   async say(text) {
     if (this.running) return;
     if (this.turns.length === 0) fill(this.log);
@@ -198,7 +204,7 @@ export async function playground({ signal }) {
     head(
       "Playground",
       "Talk to a model with your own parameters. It is metered like any other call.",
-      button("View code", () => viewCode({ ...request(knobs.elements, talk.turns.length ? talk.turns : [{ role: "user", text: text.value || PROMPTS[0] }]), stream: true }), { sign: "code" }),
+      button("View code", () => viewCode({ ...request(knobs.elements, talk.asked() ?? [{ role: "user", text: text.value || PROMPTS[0] }]), stream: true }), { sign: "code" }),
       button("Clear", () => talk.clear(), { kind: "quiet" }),
     ),
     h("div", { class: "playground" }, h("section", { class: "card flush talk", "aria-label": "Conversation" }, talk.log, talk.state, ask), h("section", { class: "card", "aria-label": "Parameters" }, knobs)),

@@ -1,10 +1,11 @@
 // The audit trail: who changed what, as CloudEvents.
 
-import { get, who } from "../api.js";
+import { all, get, who } from "../api.js";
 import { open } from "../dialog.js";
 import { h } from "../dom.js";
 import { ago, moment } from "../format.js";
-import { button, card, code, empty, head, pages, table } from "../parts.js";
+import { button, card, code, empty, field, head, pages, select, table } from "../parts.js";
+import { go } from "../router.js";
 
 /** What an event says, in short: the last words of its type. */
 function title(event) {
@@ -38,11 +39,23 @@ function draw(rows) {
   );
 }
 
-export async function trail({ signal }) {
+/** For operators: whose trail to look at. */
+async function filter(whose, signal) {
+  if (!who().operator) return null;
+  const tenants = await all("/tenants", { signal });
+  const own = who().tenant?.name ?? "The whole service";
+  const choose = (event) => go(event.target.value ? `/trail?tenant=${encodeURIComponent(event.target.value)}` : "/trail");
+  return h("div", { class: "filters" }, field("Of", select([["", own], ...tenants.map((tenant) => [tenant.id, tenant.name])], { value: whose, onchange: choose })));
+}
+
+export async function trail({ signal, query }) {
+  const whose = query.get("tenant") ?? "";
+  const path = `/trail?limit=100${whose ? `&tenant=${encodeURIComponent(whose)}` : ""}`;
+  const choice = await filter(whose, signal);
   const list = await pages(
-    (after) => get(`/trail?limit=100${after ? `&after=${encodeURIComponent(after)}` : ""}`, { signal }),
+    (after) => get(`${path}${after ? `&after=${encodeURIComponent(after)}` : ""}`, { signal }),
     draw,
     empty("Nothing happened yet", "Every change to keys, people, limits and models leaves an entry here that nobody can edit."),
   );
-  return [head("Audit trail", "Every administrative action: who did what, and when. Events are CloudEvents 1.0."), card(who().tenant ? `Of ${who().tenant.name}` : "Of the service", { flush: true }, list)];
+  return [head("Audit trail", "Every administrative action: who did what, and when. Events are CloudEvents 1.0."), h("div", { class: "stack" }, choice, card("Events", { flush: true }, list))];
 }
