@@ -31,7 +31,7 @@ function priceTable(list) {
 function line(name, price, known) {
   const box = (kind, title) => input({ class: "input", "data-kind": kind, inputmode: "decimal", maxlength: "19", required: true, "aria-label": `${title} price`, placeholder: title, value: price ? decimal(price[kind]) : "" });
   const model = input({ class: "input", "data-kind": "model", list: known, required: true, maxlength: "96", "aria-label": "Model, or * for all others", placeholder: "Model or *", value: name });
-  const node = h("div", { class: "fields", "data-line": "" }, model, KINDS.map(([kind, title]) => box(kind, title)), button("Remove", () => node.remove(), { kind: "quiet", label: `Remove the price of ${name || "this model"}` }));
+  const node = h("div", { class: "price-line", "data-line": "" }, model, KINDS.map(([kind, title]) => box(kind, title)), button("", () => node.remove(), { kind: "quiet icon", sign: "close", label: `Remove the price of ${name || "this model"}` }));
   return node;
 }
 
@@ -62,7 +62,7 @@ function publish(current, models, again) {
       [
         notice("info", null, "A new version holds from its time on, for calls that begin after it. Prices never change backwards."),
         currency,
-        h("fieldset", { class: "stack tight", "aria-label": "Prices for 1,000,000 tokens" }, h("p", { class: "small muted" }, `For 1,000,000 tokens${current ? `, in ${current.currency}` : ""}`), known, lines, h("div", null, button("Add a model", () => lines.append(line("", null, "known-models")), { sign: "plus" }))),
+        h("fieldset", { class: "stack tight", "aria-label": "Prices for 1,000,000 tokens" }, h("p", { class: "small muted" }, `For 1,000,000 tokens${current ? `, in ${current.currency}` : ""}`), known, h("div", { class: "price-line heads", "aria-hidden": "true" }, ["Model", ...KINDS.map(([, title]) => title)].map((title) => h("span", { class: "small faint" }, title))), lines, h("div", null, button("Add a model", () => lines.append(line("", null, "known-models")), { sign: "plus" }))),
         field("Holds from", input({ name: "at", type: "datetime-local" }), { help: "Left empty: from now on. Your local time." }),
       ],
       {
