@@ -1,16 +1,20 @@
-//! The words that all crates share: typed ids, names, times and the one table of errors.
+//! The words that all crates share: typed ids, names, addresses, roles, times and the one table of errors.
 //!
 //! Pure, and at the bottom: it depends on nothing of Freehold's.
 //!
 //! **Invariant:** nothing here reads a clock or makes a random number. Ids and times are made in `control` and
 //! handed down.
 
+pub mod email;
 pub mod error;
 pub mod id;
 pub mod name;
+pub mod role;
 pub mod timestamp;
 
+pub use email::{Email, EmailError};
 pub use error::{Error, ErrorCode};
-pub use id::{AdapterId, KeyId, ModelId, OperationId, RequestId, TenantId};
+pub use id::{AdapterId, EventId, InviteId, KeyId, ModelId, OperationId, RequestId, TenantId, UserId, WaitingId};
 pub use name::{ModelName, ModelRef, NameError, TenantName};
+pub use role::{Role, Scope, WordError};
 pub use timestamp::Timestamp;
