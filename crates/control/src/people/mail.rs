@@ -167,7 +167,7 @@ impl Mailer {
             MailSettings::Folder(folder) => Way::Folder(folder.clone()),
             MailSettings::Smtp(smtp) => Way::Smtp(Box::new(transport(smtp)?)),
         };
-        let from = from.parse().map_err(|error| settings_error("mail_from", error))?;
+        let from: Mailbox = from.parse().map_err(|error| settings_error("mail_from", error))?;
         Ok(Self { way: Arc::new(way), from, under_way: Arc::new(Semaphore::new(UNDER_WAY_MAX)) })
     }
 
@@ -205,6 +205,7 @@ impl Mailer {
             .from(self.from.clone())
             .to(to)
             .subject(letter.subject)
+            .message_id(None)
             .header(ContentType::TEXT_PLAIN)
             .body(letter.body.clone())
             .map_err(Error::internal)

@@ -301,7 +301,7 @@ impl Control {
             return self.accept_invite(&shown.token, origin).await;
         };
         let wishes: Wishes = serde_json::from_str(&token.data_json).map_err(Error::internal)?;
-        let tenant = wishes.tenant.parse().map_err(Error::internal)?;
+        let tenant: TenantName = wishes.tenant.parse().map_err(Error::internal)?;
         let invite = match wishes.invite {
             Some(id) => self.store(move |store| store.invite(id)).await?.filter(|invite| is_usable(invite, now)),
             None => None,

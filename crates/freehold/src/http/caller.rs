@@ -101,14 +101,14 @@ pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// Where a request comes from, and that no other site's page sent it.
 #[derive(Clone, Debug)]
-pub struct Form {
+pub struct Visit {
     /// For limits.
     pub origin: Origin,
     /// The session that the request came with, good or not.
     pub session: Option<String>,
 }
 
-impl<S> FromRequestParts<S> for Form
+impl<S> FromRequestParts<S> for Visit
 where
     App: FromRef<S>,
     S: Send + Sync,

@@ -124,7 +124,7 @@ impl Options {
             Some(read_file(&self.mail_ca).map_err(bad("mail_ca", &self.mail_ca))?.into_bytes())
         };
         let mail = MailSettings::parse(&self.mail, self.mail_password.0.as_deref(), ca_pem).map_err(bad("mail", &self.mail))?;
-        let provider = |provider: &OidcProvider| {
+        let provider = |provider: &OidcProvider| -> Result<ProviderSettings, OptionsError> {
             let secret = provider.secret().map_err(bad("oidc", &provider.name))?;
             Ok(provider.settings(secret))
         };

@@ -19,7 +19,7 @@ use super::Query;
 use super::document::Refused;
 use crate::http::App;
 use crate::http::body::Json;
-use crate::http::caller::{Form, SESSION_COOKIE, Session, cookie};
+use crate::http::caller::{SESSION_COOKIE, Session, Visit, cookie};
 use crate::http::reply::Refusal;
 
 /// The cookie that a browser keeps while it is at a provider.
@@ -62,27 +62,27 @@ async fn signup_info(State(app): State<App>) -> JsonBody<SignupInfo> {
 
 /// Signs somebody up. The answer is the same whether the address has an account or not.
 #[utoipa::path(post, path = "/signup", tag = "people", security(()), request_body = SignUp, responses((status = 201, body = SignedUp), (status = "default", body = Refused)))]
-async fn sign_up(State(app): State<App>, form: Form, Json(body): Json<SignUp>) -> Result<(StatusCode, JsonBody<SignedUp>), Refusal> {
-    Ok((StatusCode::CREATED, JsonBody(app.control.sign_up(body, &form.origin).await?)))
+async fn sign_up(State(app): State<App>, visit: Visit, Json(body): Json<SignUp>) -> Result<(StatusCode, JsonBody<SignedUp>), Refusal> {
+    Ok((StatusCode::CREATED, JsonBody(app.control.sign_up(body, &visit.origin).await?)))
 }
 
 /// Takes the token of a mail: confirms an address, or accepts an invitation to a tenant.
 #[utoipa::path(post, path = "/signup/verify", tag = "people", security(()), request_body = ShownToken, responses((status = 200, body = SignedUp), (status = "default", body = Refused)))]
-async fn verify(State(app): State<App>, form: Form, Json(body): Json<ShownToken>) -> Result<JsonBody<SignedUp>, Refusal> {
-    Ok(JsonBody(app.control.verify(&body, &form.origin).await?))
+async fn verify(State(app): State<App>, visit: Visit, Json(body): Json<ShownToken>) -> Result<JsonBody<SignedUp>, Refusal> {
+    Ok(JsonBody(app.control.verify(&body, &visit.origin).await?))
 }
 
 /// Sends the mail that confirms an address again, if somebody signed up with it.
 #[utoipa::path(post, path = "/signup/resend", tag = "people", security(()), request_body = Addressee, responses((status = 202, description = "A mail is on its way, if there is somebody to send it to."), (status = "default", body = Refused)))]
-async fn resend(State(app): State<App>, form: Form, Json(body): Json<Addressee>) -> Result<StatusCode, Refusal> {
-    app.control.resend_verification(&body, &form.origin)?;
+async fn resend(State(app): State<App>, visit: Visit, Json(body): Json<Addressee>) -> Result<StatusCode, Refusal> {
+    app.control.resend_verification(&body, &visit.origin)?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// Logs in. The session is in a cookie; `csrf_token` goes into the header `x-csrf-token` of every call but GET.
 #[utoipa::path(post, path = "/session", tag = "people", security(()), request_body = LogIn, responses((status = 200, body = SessionView), (status = "default", body = Refused)))]
-async fn log_in(State(app): State<App>, form: Form, Json(body): Json<LogIn>) -> Result<Response, Refusal> {
-    let NewSession { view, token } = app.control.log_in(&body, &form.origin, form.session.as_deref()).await?;
+async fn log_in(State(app): State<App>, visit: Visit, Json(body): Json<LogIn>) -> Result<Response, Refusal> {
+    let NewSession { view, token } = app.control.log_in(&body, &visit.origin, visit.session.as_deref()).await?;
     let kept = session_cookie(&app, &token, app.control.people_settings().session_s);
     Ok((AppendHeaders([kept]), [NO_STORE], JsonBody(view)).into_response())
 }
@@ -109,15 +109,15 @@ async fn log_out_everywhere(State(app): State<App>, Session(session): Session) -
 
 /// Sends a mail with which a new password can be chosen, if the address has an account.
 #[utoipa::path(post, path = "/password/forgot", tag = "people", security(()), request_body = Addressee, responses((status = 202, description = "A mail is on its way, if there is somebody to send it to."), (status = "default", body = Refused)))]
-async fn forgot(State(app): State<App>, form: Form, Json(body): Json<Addressee>) -> Result<StatusCode, Refusal> {
-    app.control.forgot_password(&body, &form.origin)?;
+async fn forgot(State(app): State<App>, visit: Visit, Json(body): Json<Addressee>) -> Result<StatusCode, Refusal> {
+    app.control.forgot_password(&body, &visit.origin)?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// Sets a new password with the token of a mail; ends every session of the user.
 #[utoipa::path(post, path = "/password/reset", tag = "people", security(()), request_body = NewPassword, responses((status = 204, description = "The password is set."), (status = "default", body = Refused)))]
-async fn reset(State(app): State<App>, form: Form, Json(body): Json<NewPassword>) -> Result<StatusCode, Refusal> {
-    app.control.reset_password(&body, &form.origin).await?;
+async fn reset(State(app): State<App>, visit: Visit, Json(body): Json<NewPassword>) -> Result<StatusCode, Refusal> {
+    app.control.reset_password(&body, &visit.origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -134,11 +134,11 @@ struct Begin {
 #[utoipa::path(get, path = "/oidc/{provider}/start", tag = "people", security(()), params(("provider" = String, Path, description = "Name."), Begin), responses((status = 302, description = "To the provider."), (status = "default", body = Refused)))]
 async fn oidc_start(
     State(app): State<App>,
-    form: Form,
+    visit: Visit,
     Path(provider): Path<String>,
     Query(begin): Query<Begin>,
 ) -> Result<Response, Refusal> {
-    let start = app.control.oidc_start(&provider, begin.invite.as_deref(), &form.origin).await?;
+    let start = app.control.oidc_start(&provider, begin.invite.as_deref(), &visit.origin).await?;
     let kept = oidc_cookie(&app, &start.state, OIDC_COOKIE_S);
     Ok((StatusCode::FOUND, AppendHeaders([kept]), [(LOCATION, start.url), (CACHE_CONTROL, "no-store".to_owned())]).into_response())
 }
@@ -159,14 +159,14 @@ struct Back {
 #[utoipa::path(get, path = "/oidc/{provider}/callback", tag = "people", security(()), params(("provider" = String, Path, description = "Name."), Back), responses((status = 302, description = "To the console."), (status = "default", body = Refused)))]
 async fn oidc_callback(
     State(app): State<App>,
-    form: Form,
+    visit: Visit,
     headers: HeaderMap,
     Path(provider): Path<String>,
     Query(back): Query<Back>,
 ) -> Response {
     let kept_state = cookie(&headers, OIDC_COOKIE).unwrap_or_default();
     let forget = oidc_cookie(&app, "", 0);
-    match finish(&app, &form, &provider, &back, &kept_state).await {
+    match finish(&app, &visit, &provider, &back, &kept_state).await {
         Ok(session) => {
             let kept = session_cookie(&app, &session.token, app.control.people_settings().session_s);
             (StatusCode::FOUND, AppendHeaders([kept, forget]), [(LOCATION, "/"), NO_STORE]).into_response()
@@ -180,11 +180,11 @@ async fn oidc_callback(
     }
 }
 
-async fn finish(app: &App, form: &Form, provider: &str, back: &Back, kept_state: &str) -> Result<NewSession, Error> {
+async fn finish(app: &App, visit: &Visit, provider: &str, back: &Back, kept_state: &str) -> Result<NewSession, Error> {
     let (Some(code), Some(state)) = (&back.code, &back.state) else {
         let why: String = back.error.as_deref().unwrap_or("no code").chars().take(100).collect();
         return Err(Error::new(ErrorCode::InvalidCredentials, "The provider refused the log-in.").with_context(why));
     };
     let back = OidcReturn { provider, state, kept_state, code };
-    app.control.oidc_finish(back, &form.origin, form.session.as_deref()).await
+    app.control.oidc_finish(back, &visit.origin, visit.session.as_deref()).await
 }
