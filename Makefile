@@ -7,7 +7,7 @@ CARGO := source tools/env && cargo
 FREEHOLD := target/release/freehold
 UP_ARGS ?=
 
-.PHONY: help install deps starter build up test lint sdk people fuzz soak bench bench-serve bench-audit deny
+.PHONY: help install deps starter build up test lint sdk people focus fuzz soak bench bench-serve bench-audit deny
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,7 +19,7 @@ starter: ## fetch the starter model (98 MB), checked by SHA-256
 	@tools/starter target/starter
 
 build: deps ## build the binary for this processor
-	$(CARGO) build --release --locked -p freehold
+	$(CARGO) build --release --locked --workspace
 
 up: build starter ## build, fetch the starter model and run the service
 	@FREEHOLD_STARTER_GGUF="$${FREEHOLD_STARTER_GGUF:-$(CURDIR)/target/starter/SmolLM2-135M-Instruct.Q4_1.gguf}" $(FREEHOLD) up $(UP_ARGS)
@@ -30,11 +30,14 @@ sdk:
 people:
 	@tools/venv target/venv-people tests/people/requirements.txt
 
+focus:
+	@PYTHON="$$(tools/python312)" tools/venv target/venv-focus tests/focus/requirements.txt tests/focus/build-requirements.txt
+
 lint: deps ## formatting and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
-test: deps starter sdk people ## everything, from nothing
+test: deps starter sdk people focus ## everything, from nothing
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory lint
 

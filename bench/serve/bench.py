@@ -425,4 +425,5 @@ def main():
     asyncio.run(run(args))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -71,6 +71,9 @@ pub enum Quantization {
     Q4_0,
     /// About 4.8 bits a weight, mixed.
     Q4KM,
+    /// 16 bits a weight: as large as the original or larger, and the fastest for many answers at once on some
+    /// processors.
+    Bf16,
 }
 
 /// Write a model in another representation.

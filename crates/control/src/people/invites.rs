@@ -27,7 +27,7 @@ const GOOD_FOR_MAX_MS: i64 = 366 * super::DAY_MS;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InviteView {
     /// Its id.
-    #[schema(value_type = String, example = "inv_01jz8v6w9qf3s8s4k2m1n0p7rt")]
+    #[schema(value_type = String, example = "ivt_01jz8v6w9qf3s8s4k2m1n0p7rt")]
     pub id: InviteId,
     /// The address that it is for; left out: whoever has the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]

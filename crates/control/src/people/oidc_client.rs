@@ -8,11 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use freehold_domain::{Email, Error, ErrorCode};
+use futures::future::BoxFuture;
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreIdTokenClaims, CoreProviderMetadata, CoreUserInfoClaims};
 use openidconnect::url::Url;
 use openidconnect::{
-    AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet,
-    HttpRequest, HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
+    AsyncHttpClient, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet,
+    EndpointSet, HttpRequest, HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
     TokenResponse,
 };
 
@@ -114,6 +115,34 @@ enum FetchError {
     TooLong,
 }
 
+/// Asks providers, within the limits.
+struct Fetcher(reqwest::Client);
+
+async fn fetch(client: &reqwest::Client, request: HttpRequest) -> Result<HttpResponse, FetchError> {
+    let mut answer = client.execute(request.try_into()?).await?;
+    let mut builder = http::Response::builder().status(answer.status());
+    for (name, value) in answer.headers() {
+        builder = builder.header(name, value);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > ANSWER_MAX {
+            return Err(FetchError::TooLong);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(builder.body(body)?)
+}
+
+impl<'c> AsyncHttpClient<'c> for Fetcher {
+    type Error = FetchError;
+    type Future = BoxFuture<'c, Result<HttpResponse, FetchError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(fetch(&self.0, request))
+    }
+}
+
 /// A log-in that somebody began.
 struct UnderWay {
     provider: String,
@@ -142,7 +171,7 @@ pub(crate) struct Begun {
 pub(crate) struct Providers {
     settings: Vec<ProviderSettings>,
     public_url: String,
-    http: reqwest::Client,
+    http: Fetcher,
     metadata: Mutex<HashMap<String, (CoreProviderMetadata, Instant)>>,
     under_way: Mutex<HashMap<String, UnderWay>>,
 }
@@ -170,7 +199,7 @@ impl Providers {
         Ok(Self {
             settings: settings.providers.clone(),
             public_url: settings.public_url.clone(),
-            http,
+            http: Fetcher(http),
             metadata: Mutex::default(),
             under_way: Mutex::default(),
         })
@@ -184,22 +213,6 @@ impl Providers {
         self.settings.iter().find(|provider| provider.name == name).ok_or_else(|| not_found("provider"))
     }
 
-    async fn fetch(&self, request: HttpRequest) -> Result<HttpResponse, FetchError> {
-        let mut answer = self.http.execute(request.try_into()?).await?;
-        let mut builder = http::Response::builder().status(answer.status());
-        for (name, value) in answer.headers() {
-            builder = builder.header(name, value);
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            if body.len() + chunk.len() > ANSWER_MAX {
-                return Err(FetchError::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(builder.body(body)?)
-    }
-
     async fn metadata(&self, provider: &ProviderSettings, fresh: bool) -> Result<CoreProviderMetadata, Error> {
         let known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).get(&provider.name).cloned();
         match known {
@@ -207,8 +220,7 @@ impl Providers {
             _ => {}
         }
         let issuer = IssuerUrl::new(provider.issuer.clone()).map_err(|error| lost(provider, error))?;
-        let fetch = |request| self.fetch(request);
-        let found = CoreProviderMetadata::discover_async(issuer, &fetch).await.map_err(|error| lost(provider, chain(&error)))?;
+        let found = CoreProviderMetadata::discover_async(issuer, &self.http).await.map_err(|error| lost(provider, chain(&error)))?;
         let entry = (found.clone(), Instant::now());
         self.metadata.lock().unwrap_or_else(PoisonError::into_inner).insert(provider.name.clone(), entry);
         Ok(found)
@@ -255,9 +267,8 @@ impl Providers {
             return Err(refused("the log-in began elsewhere or too long ago"));
         }
         let client = self.client(provider, false).await?;
-        let fetch = |request| self.fetch(request);
         let exchange = client.exchange_code(AuthorizationCode::new(code)).map_err(|error| lost(provider, error))?;
-        let answer = exchange.set_pkce_verifier(login.verifier).request_async(&fetch).await.map_err(|error| refused(chain(&error)))?;
+        let answer = exchange.set_pkce_verifier(login.verifier).request_async(&self.http).await.map_err(|error| refused(chain(&error)))?;
         let id_token = answer.id_token().ok_or_else(|| lost(provider, "it sent no ID token"))?;
         let claims = match id_token.claims(&client.id_token_verifier(), &login.nonce) {
             Ok(claims) => claims.clone(),
@@ -271,7 +282,7 @@ impl Providers {
         let mut known = read(&claims);
         if known.email.is_none() && claims.email().is_none() {
             if let Ok(request) = client.user_info(answer.access_token().clone(), Some(claims.subject().clone())) {
-                let more: CoreUserInfoClaims = request.request_async(&fetch).await.map_err(|error| lost(provider, chain(&error)))?;
+                let more: CoreUserInfoClaims = request.request_async(&self.http).await.map_err(|error| lost(provider, chain(&error)))?;
                 known.email = verified(more.email().map(|email| email.as_str()), more.email_verified());
                 known.name = known.name.or_else(|| more.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
             }

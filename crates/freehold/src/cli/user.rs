@@ -90,7 +90,7 @@ pub enum InviteCommand {
     List,
     /// Take an invitation back
     Remove {
-        /// Its id (`inv_...`)
+        /// Its id (`ivt_...`)
         id: String,
     },
 }

@@ -12,7 +12,7 @@ pub const PASSWORD: &str = "correct horse";
 /// A browser: keeps the session's cookie and the CSRF token, follows no redirect by itself.
 #[derive(Clone)]
 pub struct Browser {
-    http: reqwest::blocking::Client,
+    pub http: reqwest::blocking::Client,
     pub url: String,
     pub session: Option<String>,
     pub csrf: Option<String>,

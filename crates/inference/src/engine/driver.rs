@@ -6,7 +6,7 @@
 //! **Invariant:** the cache of the context is what the scheduler believes it is: every operation of a plan is
 //! carried out, in order, before its rows are computed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +21,7 @@ use super::answers::{Answer, Next, Request, RequestKey, Submission, Workbench};
 use super::embed::{Embedder, Job};
 use super::gate::Figures;
 use super::native::{Adapter, Batch, Context, StepError};
-use super::schedule::{AdapterKey, Operation, Plan, Scheduler, Scope, SequenceKey, Work};
+use super::schedule::{AdapterKey, Operation, Plan, Scheduler, Scope, SequenceKey, Ticket, Work};
 
 /// What the engine's thread is asked to do.
 pub(crate) enum Command {
@@ -62,6 +62,8 @@ pub(crate) struct State {
     unused: Vec<RequestKey>,
     /// By sequence.
     answers: Vec<Option<Answer>>,
+    /// Copies of cached prefixes.
+    parked: HashMap<Ticket, Vec<u8>>,
     adapters: BTreeMap<u32, Adapter>,
     adapter: AdapterKey,
     unloading: Vec<(u32, oneshot::Sender<Result<(), Error>>)>,
@@ -226,15 +228,12 @@ impl Driver {
 
     /// False if there was no room and everything starts again.
     fn compute(&mut self, plan: &Plan) -> Result<bool, StepError> {
-        for &operation in &plan.operations {
-            match operation {
-                Operation::Clear(slot) => self.context.clear(slot),
-                Operation::ClearAll => self.context.clear_all(),
-                Operation::Share { source, target, length } => self.context.share(source, target, length),
-            }
-        }
+        let is_whole = self.change_cache(&plan.operations)?;
         if plan.rows.is_empty() {
             return Ok(true);
+        }
+        if !is_whole {
+            return self.start_again(plan, StepError::NoRoom);
         }
         if plan.adapter != self.state.adapter {
             let adapter = plan.adapter.and_then(|key| self.state.adapters.get(&key));
@@ -253,17 +252,50 @@ impl Driver {
                 self.state.failures = 0;
                 Ok(true)
             }
-            Err(StepError::NoRoom) if self.state.failures < 3 => {
-                tracing::warn!(rows = plan.rows.len(), "the cache had no room for a step; all sequences start again");
-                self.state.failures += 1;
-                for &(sequence, cached_tokens) in &plan.admitted {
-                    self.started(sequence, cached_tokens);
-                }
-                self.scheduler.restart();
-                Ok(false)
-            }
-            Err(error) => Err(error),
+            Err(error) => self.start_again(plan, error),
         }
+    }
+
+    /// Carries out the operations of a plan. False if a copy could not be put back: its sequence lacks its beginning.
+    fn change_cache(&mut self, operations: &[Operation]) -> Result<bool, StepError> {
+        let mut is_whole = true;
+        for &operation in operations {
+            match operation {
+                Operation::Clear(slot) => self.context.clear(slot),
+                Operation::ClearAll => {
+                    self.context.clear_all();
+                    self.state.parked.clear();
+                }
+                Operation::Share { source, target, length } => self.context.share(source, target, length),
+                Operation::Grow(cells) => {
+                    if !self.context.grow(cells) {
+                        return Err(StepError::NoMemory(cells));
+                    }
+                    self.state.adapter = None;
+                }
+                Operation::Park { slot, ticket } => drop(self.state.parked.insert(ticket, self.context.copy_out(slot))),
+                Operation::Restore { ticket, target, length } => {
+                    let copy = self.state.parked.get(&ticket);
+                    is_whole &= copy.is_some_and(|copy| self.context.copy_in(copy, target, length));
+                }
+                Operation::Drop(ticket) => drop(self.state.parked.remove(&ticket)),
+            }
+        }
+        Ok(is_whole)
+    }
+
+    /// Lets everything start again after a step for which there was no room, a few times.
+    fn start_again(&mut self, plan: &Plan, error: StepError) -> Result<bool, StepError> {
+        if error != StepError::NoRoom || self.state.failures >= 3 {
+            return Err(error);
+        }
+        tracing::warn!(rows = plan.rows.len(), "the cache had no room for a step; all sequences start again");
+        self.state.failures += 1;
+        for &(sequence, cached_tokens) in &plan.admitted {
+            self.started(sequence, cached_tokens);
+        }
+        self.scheduler.restart();
+        Ok(false)
     }
 
     fn started(&mut self, sequence: SequenceKey, cached_tokens: u32) {

@@ -63,10 +63,11 @@ impl LlamaEngine {
     /// # Errors
     /// The model or an adapter cannot be served; the message is for the operator.
     pub fn start(order: &ServeOrder) -> Result<Self, LoadError> {
-        let Loaded { model, context, info, sequences_max, slots, threads } = load(order)?;
+        let Loaded { model, context, cells_start, info, sequences_max, slots, threads } = load(order)?;
         let figures = Arc::new(Figures::default());
         let limits = Limits {
             cells: info.context_tokens,
+            cells_start,
             sequences_max,
             slots,
             batch_tokens_max: BATCH_TOKENS_MAX,

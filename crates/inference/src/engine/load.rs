@@ -18,6 +18,9 @@ pub(crate) const BATCH_TOKENS_MAX: u32 = 512;
 /// Smallest cache.
 const CELLS_MIN: u32 = 256;
 
+/// The cache starts with so many cells and grows with what runs: a short cache is soon made and soon gone over.
+const CELLS_START: u32 = 1024;
+
 /// Memory that is left to the rest of the machine and to buffers, in bytes.
 const MEMORY_MARGIN_BYTES: u64 = 512 << 20;
 
@@ -76,6 +79,7 @@ pub enum LoadError {
 pub(crate) struct Loaded {
     pub model: Arc<Model>,
     pub context: Context,
+    pub cells_start: u32,
     pub info: EngineInfo,
     pub sequences_max: u32,
     pub slots: u32,
@@ -103,16 +107,23 @@ pub(crate) fn load(order: &ServeOrder) -> Result<Loaded, LoadError> {
     let slots = (sequences_max * 2 + 32).min(SEQUENCES_LIMIT);
     let cell_bytes = cell_bytes(&model, &architecture);
     let cells = cells(order, &model, cell_bytes)?;
-    let options =
-        ContextOptions { cells, batch_tokens_max: BATCH_TOKENS_MAX, outputs_max: slots, sequences: slots, threads, embeddings: false };
-    let cache_bytes = u64::from(cells) * cell_bytes;
-    let context = Context::new(&model, &options).ok_or(LoadError::NoContext { cells, bytes: cache_bytes })?;
-    let context_tokens = context.cells();
+    // Other architectures may compute positions in another way in a longer cache.
+    let cells_start = if architecture == "llama" { cells.min(CELLS_START) } else { cells };
+    let options = ContextOptions {
+        cells: cells_start,
+        batch_tokens_max: BATCH_TOKENS_MAX,
+        outputs_max: slots,
+        sequences: slots,
+        threads,
+        embeddings: false,
+    };
+    let cache_bytes = u64::from(cells_start) * cell_bytes;
+    let context = Context::new(&model, &options).ok_or(LoadError::NoContext { cells: cells_start, bytes: cache_bytes })?;
     let info = EngineInfo {
-        sequence_tokens_max: model.trained_context().max(1).min(context_tokens),
-        context_tokens,
+        sequence_tokens_max: model.trained_context().max(1).min(cells),
+        context_tokens: cells,
         weights_bytes: model.weights_bytes(),
-        cache_bytes: u64::from(context_tokens) * cell_bytes,
+        cache_bytes: u64::from(cells) * cell_bytes,
         chat_template: model.chat_template(),
         bos_text: model.begin_token().0.and_then(|token| model.token_name(token)).unwrap_or_default(),
         eos_text: model.end_token().and_then(|token| model.token_name(token)).unwrap_or_default(),
@@ -121,7 +132,7 @@ pub(crate) fn load(order: &ServeOrder) -> Result<Loaded, LoadError> {
         placement: placement(&model, gpu_layers, &gpus),
         vocabulary_size: model.vocabulary_size(),
     };
-    Ok(Loaded { model, context, info, sequences_max, slots, threads })
+    Ok(Loaded { model, context, cells_start, info, sequences_max, slots, threads })
 }
 
 fn control_texts(model: &Model) -> Vec<String> {

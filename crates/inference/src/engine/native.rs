@@ -303,6 +303,9 @@ pub(crate) enum StepError {
     /// The cache has no room for the step; nothing was changed.
     #[error("the cache has no room for this step")]
     NoRoom,
+    /// The cache cannot grow to so many cells.
+    #[error("there is no memory for a cache of {0} cells")]
+    NoMemory(u32),
     /// Anything else; the context can no longer be trusted.
     #[error("llama_decode failed with {0}")]
     Fatal(i32),
@@ -316,6 +319,7 @@ pub(crate) struct Context {
     vocabulary_size: usize,
     embedding_size: usize,
     model: Arc<Model>,
+    options: ContextOptions,
 }
 
 // SAFETY: llama.cpp does not tie a context to a thread; `&mut` keeps its use to one at a time.
@@ -349,19 +353,61 @@ impl Context {
                 vocabulary_size: model.vocabulary_size() as usize,
                 embedding_size: usize::try_from(embedding_size).unwrap_or(0),
                 model: Arc::clone(model),
+                options: *options,
             })
+        }
+    }
+
+    /// Makes the cache so large; what it holds stays, an adapter has to be set again. False if llama.cpp refuses; the
+    /// context is then as it was.
+    pub fn grow(&mut self, cells: u32) -> bool {
+        let Some(mut larger) = Self::new(&self.model, &ContextOptions { cells, ..self.options }) else { return false };
+        // SAFETY: llama.cpp says how many bytes it needs, and writes no more than it is told there are.
+        let state = unsafe {
+            let mut state = Vec::<u8>::with_capacity(sys::llama_state_get_size(self.context.as_ptr()));
+            let written = sys::llama_state_get_data(self.context.as_ptr(), state.as_mut_ptr(), state.capacity());
+            state.set_len(written.min(state.capacity()));
+            state
+        };
+        // SAFETY: the bytes are what a context of the same model wrote, and it reads no more than it is told there are.
+        let read = unsafe { sys::llama_state_set_data(larger.context.as_ptr(), state.as_ptr(), state.len()) };
+        if read != state.len() {
+            return false;
+        }
+        std::mem::swap(self, &mut larger);
+        true
+    }
+
+    /// A copy of a sequence's cells. Empty if llama.cpp refuses.
+    pub fn copy_out(&mut self, sequence: u32) -> Vec<u8> {
+        debug_assert!(sequence < SEQUENCES_LIMIT);
+        // SAFETY: llama.cpp says how many bytes it needs, and writes no more than it is told there are.
+        unsafe {
+            let size = sys::llama_state_seq_get_size(self.context.as_ptr(), sequence.cast_signed());
+            let mut copy = Vec::<u8>::with_capacity(size);
+            let written = sys::llama_state_seq_get_data(self.context.as_ptr(), copy.as_mut_ptr(), size, sequence.cast_signed());
+            copy.set_len(written.min(size));
+            copy
+        }
+    }
+
+    /// Lets an empty sequence begin with the first `length` cells of a copy. False if llama.cpp refuses; the sequence
+    /// is then empty.
+    pub fn copy_in(&mut self, copy: &[u8], sequence: u32, length: u32) -> bool {
+        debug_assert!(sequence < SEQUENCES_LIMIT);
+        if copy.is_empty() {
+            return false;
+        }
+        // SAFETY: the bytes are what a context of the same model wrote; both calls check their bounds.
+        unsafe {
+            let read = sys::llama_state_seq_set_data(self.context.as_ptr(), copy.as_ptr(), copy.len(), sequence.cast_signed());
+            read == copy.len() && sys::llama_memory_seq_rm(self.memory, sequence.cast_signed(), length.cast_signed(), -1)
         }
     }
 
     /// The model of this context.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
-    }
-
-    /// Cells of the cache: the wish, rounded up by llama.cpp.
-    pub fn cells(&self) -> u32 {
-        // SAFETY: reads a field of a live context.
-        unsafe { sys::llama_n_ctx(self.context.as_ptr()) }
     }
 
     /// Computes the rows of a batch.

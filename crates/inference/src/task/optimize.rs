@@ -78,7 +78,7 @@ fn better(tried: &[Measurement], rise_max_permille: u32, kept: usize) -> usize {
 /// What is worth trying: not the original's own kind, nothing that is sure not to fit.
 fn candidates(order: &OptimizeOrder, kind: Option<u32>, weights_bytes: u64) -> Vec<Candidate> {
     let unquantized = kind.is_some_and(|kind| UNQUANTIZED.contains(&kind));
-    let mut all = vec![Quantization::Q8_0, Quantization::Q4_0];
+    let mut all = vec![Quantization::Bf16, Quantization::Q8_0, Quantization::Q4_0];
     if unquantized {
         all.push(Quantization::Q4KM);
     }
@@ -95,6 +95,7 @@ fn number(quantization: Quantization) -> u32 {
         Quantization::Q4_0 => 2,
         Quantization::Q8_0 => 7,
         Quantization::Q4KM => 15,
+        Quantization::Bf16 => 32,
     }
 }
 
@@ -114,6 +115,7 @@ fn least_bytes(weights_bytes: u64, kind: Option<u32>, quantization: Quantization
         Quantization::Q8_0 => 85,
         Quantization::Q4_0 => 45,
         Quantization::Q4KM => 48,
+        Quantization::Bf16 => 160,
     };
     weights_bytes / source_tenths * target_tenths / 10 * 9
 }
@@ -131,11 +133,11 @@ mod tests {
         let names = |memory, kind| -> Vec<_> {
             candidates(&order(memory), kind, 1_600_000_000).iter().map(|candidate| quantizer::name(candidate.quantization)).collect()
         };
-        assert_eq!(names(None, Some(1)), ["q8_0", "q4_0", "q4_k_m"]);
-        assert_eq!(names(None, Some(3)), ["q8_0", "q4_0"]);
-        assert_eq!(names(None, Some(7)), ["q4_0"]);
+        assert_eq!(names(None, Some(1)), ["bf16", "q8_0", "q4_0", "q4_k_m"]);
+        assert_eq!(names(None, Some(3)), ["bf16", "q8_0", "q4_0"]);
+        assert_eq!(names(None, Some(7)), ["bf16", "q4_0"]);
         assert_eq!(names(Some(600_000_000), Some(1)), ["q4_0", "q4_k_m"]);
-        assert_eq!(names(Some(1), None), ["q8_0", "q4_0"]);
+        assert_eq!(names(Some(1), None), ["bf16", "q8_0", "q4_0"]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) fn name(quantization: Quantization) -> &'static str {
         Quantization::Q8_0 => "q8_0",
         Quantization::Q4_0 => "q4_0",
         Quantization::Q4KM => "q4_k_m",
+        Quantization::Bf16 => "bf16",
     }
 }
 
@@ -46,6 +47,7 @@ pub(super) fn quantize(source: &Path, target: &Path, quantization: Quantization,
         Quantization::Q8_0 => sys::LLAMA_FTYPE_MOSTLY_Q8_0,
         Quantization::Q4_0 => sys::LLAMA_FTYPE_MOSTLY_Q4_0,
         Quantization::Q4KM => sys::LLAMA_FTYPE_MOSTLY_Q4_K_M,
+        Quantization::Bf16 => sys::LLAMA_FTYPE_MOSTLY_BF16,
     };
     // SAFETY: both strings and the parameters live until the call returns; the pointers in the parameters are null,
     // which llama.cpp reads as "none"; it turns its exceptions into a number.

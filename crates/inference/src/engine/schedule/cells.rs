@@ -41,6 +41,15 @@ impl Cells {
         self.total
     }
 
+    /// From now on there are so many cells.
+    pub fn grow(&mut self, total: u32) {
+        debug_assert!(total >= self.total, "the cache never gets smaller");
+        self.free.splice(0..0, (self.total..total).rev());
+        self.holders.resize(total as usize, 0);
+        self.running_holders.resize(total as usize, 0);
+        self.total = total;
+    }
+
     /// Cells that nobody holds.
     pub fn free(&self) -> u32 {
         u32::try_from(self.free.len()).unwrap_or(u32::MAX)
@@ -68,6 +77,18 @@ impl Cells {
         }
         self.running += count;
         true
+    }
+
+    /// Gives back the cells behind the first so many of a slot that shares none of them.
+    pub fn truncate(&mut self, slot: u32, length: u32) {
+        let gone: Vec<u32> = self.slots[slot as usize].cells.drain(length as usize..).collect();
+        for cell in gone.into_iter().rev() {
+            debug_assert_eq!(self.holders[cell as usize], 1, "nobody else holds what is given back");
+            self.holders[cell as usize] = 0;
+            self.running_holders[cell as usize] = 0;
+            self.running -= 1;
+            self.free.push(cell);
+        }
     }
 
     /// Lets an empty slot begin with the first cells of another.

@@ -4,28 +4,53 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::{Limits, Operation, Plan, Scheduler, Scope, SequenceKey, Work};
+use super::{Limits, Operation, Plan, Scheduler, Scope, SequenceKey, Ticket, Work};
 use crate::engine::{Share, Token};
 
 /// What llama.cpp's cache would hold: for each slot the cells, and for each cell its token and place.
 struct Cache {
     limits: Limits,
     next_cell: u64,
+    cells: u32,
     slots: HashMap<u32, Vec<(u64, Token)>>,
+    parked: HashMap<Ticket, Vec<Token>>,
     computed: u32,
     steps: u32,
 }
 
 impl Cache {
     fn new(limits: Limits) -> Self {
-        Self { limits, next_cell: 0, slots: HashMap::new(), computed: 0, steps: 0 }
+        let cells = limits.cells_start.min(limits.cells);
+        Self { limits, next_cell: 0, cells, slots: HashMap::new(), parked: HashMap::new(), computed: 0, steps: 0 }
     }
 
     fn apply(&mut self, plan: &Plan) {
         for &operation in &plan.operations {
             match operation {
                 Operation::Clear(slot) => drop(self.slots.remove(&slot)),
-                Operation::ClearAll => self.slots.clear(),
+                Operation::ClearAll => {
+                    self.slots.clear();
+                    self.parked.clear();
+                }
+                Operation::Grow(cells) => {
+                    assert!(cells > self.cells && cells <= self.limits.cells, "the cache grows up to its limit");
+                    self.cells = cells;
+                }
+                Operation::Park { slot, ticket } => {
+                    let copy = self.slots[&slot].iter().map(|(_, token)| *token).collect();
+                    assert!(self.parked.insert(ticket, copy).is_none(), "a ticket is used once");
+                }
+                Operation::Restore { ticket, target, length } => {
+                    assert!(self.slots.get(&target).is_none_or(Vec::is_empty), "the target of a copy is empty");
+                    let copy = self.parked[&ticket].clone();
+                    assert!(self.in_use() + copy.len() <= self.cells as usize, "there is room for the whole copy");
+                    let cells = copy[..length as usize].iter().map(|&token| {
+                        self.next_cell += 1;
+                        (self.next_cell, token)
+                    });
+                    self.slots.insert(target, cells.collect());
+                }
+                Operation::Drop(ticket) => assert!(self.parked.remove(&ticket).is_some(), "a copy is dropped once"),
                 Operation::Share { source, target, length } => {
                     assert!(self.slots.get(&target).is_none_or(Vec::is_empty), "the target of a share is empty");
                     let prefix = self.slots[&source][..length as usize].to_vec();
@@ -38,13 +63,18 @@ impl Cache {
             assert!(row.slot < self.limits.slots);
             let cells = self.slots.entry(row.slot).or_default();
             assert_eq!(cells.len(), row.position as usize, "a row continues its sequence");
-            cells.push((self.next_cell, row.token));
             self.next_cell += 1;
+            cells.push((self.next_cell, row.token));
         }
-        let distinct: HashSet<u64> = self.slots.values().flatten().map(|(cell, _)| *cell).collect();
-        assert!(distinct.len() <= self.limits.cells as usize, "no more cells in use than there are");
+        assert!(self.in_use() <= self.cells as usize, "no more cells in use than there are");
+        let parked: usize = self.parked.values().map(Vec::len).sum();
+        assert!(self.cells as usize + parked <= self.limits.cells as usize, "copies and cells together have a limit");
         self.computed += u32::try_from(plan.rows.len()).unwrap();
         self.steps += 1;
+    }
+
+    fn in_use(&self) -> usize {
+        self.slots.values().flatten().map(|(cell, _)| *cell).collect::<HashSet<u64>>().len()
     }
 
     /// The tokens that the logits of a row depend on.
@@ -68,7 +98,7 @@ struct World {
 }
 
 fn limits() -> Limits {
-    Limits { cells: 4096, sequences_max: 8, slots: 24, batch_tokens_max: 512, busy_prompt_tokens_max: 128 }
+    Limits { cells: 4096, cells_start: 1024, sequences_max: 8, slots: 24, batch_tokens_max: 512, busy_prompt_tokens_max: 128 }
 }
 
 impl World {
@@ -242,6 +272,23 @@ fn a_newcomer_does_not_pay_for_the_past_nor_claim_it() {
 }
 
 #[test]
+fn what_has_ended_makes_room_and_comes_back() {
+    let mut world = World::new(limits());
+    for tenant in 0..3_u8 {
+        world.submit(&format!("tenant {tenant}"), tenant, prompt(i32::from(tenant) * 10_000, 500), 4);
+        world.run();
+    }
+    assert!(world.cache.in_use() <= 503, "only the latest lies in cells: {}", world.cache.in_use());
+    assert_eq!(world.cache.cells, 1024, "the cache has not grown");
+    let before = world.cache.computed;
+    let mut tokens = prompt(0, 500);
+    tokens.extend([7, 8, 9]);
+    world.submit("tenant 0", 0, tokens, 1);
+    world.run();
+    assert_eq!(world.cache.computed - before, 3, "the prefix came back from its copy");
+}
+
+#[test]
 fn sequences_give_way_when_cells_are_short() {
     let mut world = World::new(Limits { cells: 512, sequences_max: 8, slots: 16, ..limits() });
     for request in 0..8 {
@@ -306,12 +353,14 @@ proptest! {
     fn every_sequence_is_computed_as_it_stands(
         works in proptest::collection::vec((0..4_u8, 0..3_u8, 0..3_u32, 1..260_i32, 0..3_i32, 1..40_u32, 0..6_u32), 1..40),
         cells in prop_oneof![Just(320_u32), Just(512), Just(2048)],
+        cells_start in prop_oneof![Just(256_u32), Just(768), Just(4096)],
         sequences_max in 1..9_u32,
         spare_slots in 1..12_u32,
         busy in 1..200_u32,
         cancels in proptest::collection::vec(0..40_usize, 0..6),
     ) {
-        let limits = Limits { cells, sequences_max, slots: sequences_max + spare_slots, batch_tokens_max: 128, busy_prompt_tokens_max: busy };
+        let limits =
+            Limits { cells, cells_start, sequences_max, slots: sequences_max + spare_slots, batch_tokens_max: 128, busy_prompt_tokens_max: busy };
         let mut world = World::new(limits);
         let mut keys = Vec::new();
         for (index, (share, salt, adapter, length, variant, answer, steps)) in works.into_iter().enumerate() {

@@ -2,16 +2,23 @@
 //!
 //! A step holds one token for every running answer and pieces of prompts up to a budget, which go to the share that
 //! is furthest behind. A prompt whose beginning another running sequence is just computing waits for it and then
-//! shares its cells; what was computed stays as a cached prefix until its cells or its slot are wanted. When cells
-//! or slots are short, the newest sequence of the share that is furthest ahead gives way and is computed again
+//! shares its cells; what was computed stays as a cached prefix. When cells or slots are short even so, the newest sequence of the share that is furthest ahead gives way and is computed again
 //! later. No native code, no clock, no text: `plan` gives operations and rows, `commit` says they were computed.
 //!
 //! **Invariant:** operations and rows in the order given are valid for the cache: each row continues its sequence,
 //! and there are never more cells in use than the cache has. Prefixes are shared within one [`Scope`] only.
 
-use super::cells::Cells;
-use super::prefixes::{Found, Prefixes, common_prefix};
-use super::shares::{ShareIndex, Shares};
+mod admission;
+mod cells;
+mod prefixes;
+mod room;
+mod shares;
+
+use admission::{Admission, LOOK_AHEAD};
+use cells::Cells;
+use prefixes::Prefixes;
+use shares::{ShareIndex, Shares};
+
 use super::{Share, Token};
 
 /// Who may share prefixes: a digest of salt and adapter.
@@ -23,11 +30,8 @@ pub(crate) type AdapterKey = Option<u32>;
 /// Names a sequence until it is finished.
 pub(crate) type SequenceKey = usize;
 
-/// How many waiting sequences of a share are looked at when those before them wait for a prefix.
-const LOOK_AHEAD: usize = 32;
-
-/// A prefix that is being computed is waited for if it saves at least so many tokens.
-const WAIT_TOKENS_MIN: u32 = 32;
+/// Names a copy of a prefix outside the cache.
+pub(crate) type Ticket = u64;
 
 /// Steps that an adapter keeps the context while others have work too.
 const ADAPTER_STEPS: u32 = 4;
@@ -35,8 +39,10 @@ const ADAPTER_STEPS: u32 = 4;
 /// Bounds of the scheduler.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Cells of the cache.
+    /// Most cells of the cache; with the copies that lie outside of it, most tokens that are kept.
     pub cells: u32,
+    /// Cells that the cache starts with.
+    pub cells_start: u32,
     /// Sequences computed at once.
     pub sequences_max: u32,
     /// Sequences that the cache tells apart, running and cached.
@@ -65,7 +71,7 @@ pub(crate) struct Work {
 pub(crate) enum Operation {
     /// Forget a slot.
     Clear(u32),
-    /// Forget everything.
+    /// Forget everything, copies too.
     ClearAll,
     /// Let an empty slot begin with the first cells of another.
     Share {
@@ -76,6 +82,26 @@ pub(crate) enum Operation {
         /// So many.
         length: u32,
     },
+    /// Make the cache so large; what it holds stays.
+    Grow(u32),
+    /// Copy a slot out of the cache.
+    Park {
+        /// From.
+        slot: u32,
+        /// The copy's name.
+        ticket: Ticket,
+    },
+    /// Let an empty slot begin with the first cells of a copy.
+    Restore {
+        /// The copy.
+        ticket: Ticket,
+        /// To.
+        target: u32,
+        /// So many.
+        length: u32,
+    },
+    /// Forget a copy.
+    Drop(Ticket),
 }
 
 /// A token to be computed.
@@ -150,6 +176,7 @@ pub(crate) struct Scheduler {
     waiting: u32,
     free_slots: Vec<u32>,
     prefixes: Prefixes,
+    tickets: Ticket,
     operations: Vec<Operation>,
     adapter: AdapterKey,
     adapter_steps: u32,
@@ -162,7 +189,7 @@ impl Scheduler {
         debug_assert!(limits.slots >= limits.sequences_max, "every running sequence has a slot");
         Self {
             limits,
-            cells: Cells::new(limits.cells, limits.slots),
+            cells: Cells::new(limits.cells_start.min(limits.cells), limits.slots),
             shares: Shares::default(),
             sequences: Vec::new(),
             unused: Vec::new(),
@@ -170,6 +197,7 @@ impl Scheduler {
             waiting: 0,
             free_slots: (0..limits.slots).rev().collect(),
             prefixes: Prefixes::default(),
+            tickets: 0,
             operations: Vec::new(),
             adapter: None,
             adapter_steps: 0,
@@ -230,16 +258,15 @@ impl Scheduler {
         let mut tokens = sequence.tokens;
         tokens.truncate(sequence.computed as usize);
         self.cells.cache(slot);
-        let kept = self.prefixes.insert(slot, sequence.scope, sequence.adapter, tokens);
-        for slot in kept {
-            self.release(slot);
+        for place in self.prefixes.insert(slot, sequence.scope, sequence.adapter, tokens) {
+            self.give_up(place);
         }
     }
 
     /// Forgets the cached prefixes of an adapter.
     pub fn forget_adapter(&mut self, adapter: AdapterKey) {
-        for slot in self.prefixes.remove_adapter(adapter) {
-            self.release(slot);
+        for place in self.prefixes.remove_adapter(adapter) {
+            self.give_up(place);
         }
     }
 
@@ -267,7 +294,8 @@ impl Scheduler {
 
     /// Share of the cells that is in use, cached prefixes included: 0 to 1.
     pub fn usage(&self) -> f64 {
-        1.0 - f64::from(self.cells.free()) / f64::from(self.cells.total().max(1))
+        let used = self.cells.total() - self.cells.free() + self.prefixes.parked_tokens();
+        f64::from(used) / f64::from(self.limits.cells.max(1))
     }
 
     /// Sequences that gave way so far.
@@ -298,6 +326,9 @@ impl Scheduler {
             }
             break;
         }
+        if !plan.rows.is_empty() {
+            self.park_cached(None);
+        }
         plan.operations.append(&mut self.operations);
         for &(key, _) in &plan.parts {
             if let Some(sequence) = &mut self.sequences[key] {
@@ -317,8 +348,8 @@ impl Scheduler {
 
     /// The rows of the plan could not be computed: everything running starts again and nothing stays cached.
     pub fn restart(&mut self) {
-        for slot in self.prefixes.remove_all() {
-            self.release(slot);
+        for place in self.prefixes.remove_all() {
+            self.give_up(place);
         }
         while let Some(&key) = self.running.last() {
             self.preempt(key);
@@ -333,12 +364,6 @@ impl Scheduler {
 
     fn sequence_mut(&mut self, key: SequenceKey) -> &mut Sequence {
         self.sequences[key].as_mut().expect("a key is valid until its sequence is finished")
-    }
-
-    fn release(&mut self, slot: u32) {
-        self.cells.release(slot);
-        self.free_slots.push(slot);
-        self.operations.push(Operation::Clear(slot));
     }
 
     /// Adapters with work, in the order in which they should be tried.
@@ -374,7 +399,7 @@ impl Scheduler {
     fn fill(&mut self, plan: &mut Plan, adapter: AdapterKey) {
         let mut decoding = self.decoding(adapter);
         while self.cells.free() < decoding {
-            if self.evict() {
+            if self.make_room(decoding, None) {
                 continue;
             }
             let Some(victim) = self.victim(None, 1) else { break };
@@ -420,7 +445,7 @@ impl Scheduler {
             // Rows for the answers are added at the end; their cells are spoken for.
             let decoding = self.decoding(adapter);
             let wanted = self.sequence(key).pending().min(budget);
-            while self.cells.free() < wanted + decoding && self.evict() {}
+            while self.cells.free() < wanted + decoding && self.make_room(wanted + decoding, None) {}
             let count = wanted.min(self.cells.free().saturating_sub(decoding));
             if count == 0 {
                 blocked.push(share);
@@ -464,185 +489,7 @@ impl Scheduler {
         plan.parts.push((key, count));
         self.shares.charge(sequence.share, count, sequence.weight);
     }
-
-    /// Most running sequences of one share: some slots are kept for others.
-    fn share_sequences_max(&self) -> u32 {
-        let all = self.limits.sequences_max;
-        if all <= 1 { all } else { all - (all / 8).max(1) }
-    }
-
-    /// Gives a slot to the first waiting sequence of a share that can have one.
-    fn admit(&mut self, plan: &mut Plan, share: ShareIndex, adapter: AdapterKey) -> Admission {
-        if self.shares.get(share).running >= self.share_sequences_max() {
-            return Admission::Nothing;
-        }
-        let candidates: Vec<SequenceKey> = self.shares.get(share).waiting.iter().copied().take(LOOK_AHEAD).collect();
-        for key in candidates {
-            if self.sequence(key).adapter != adapter {
-                continue;
-            }
-            let Some(mut found) = self.find_prefix(key) else { continue };
-            if !self.fits(key, found) {
-                if self.shares.get(share).running > 0 || !self.may_make_room(key) {
-                    return if self.shares.get(share).running > 0 { Admission::Nothing } else { Admission::NoRoom };
-                }
-                while !self.fits(key, found) {
-                    let Some(victim) = self.victim(Some(share), 2) else { return Admission::NoRoom };
-                    self.sequence_mut(key).has_preempted = true;
-                    self.preempt(victim);
-                    let Some(again) = self.find_prefix(key) else { return Admission::Nothing };
-                    found = again;
-                }
-            }
-            self.start(plan, key, found);
-            return Admission::Admitted(key);
-        }
-        Admission::Nothing
-    }
-
-    /// The longest prefix of a waiting sequence in the cache; `None` if it should wait for one being computed.
-    fn find_prefix(&self, key: SequenceKey) -> Option<Option<Found>> {
-        let sequence = self.sequence(key);
-        let wanted = &sequence.tokens[..sequence.tokens.len() - 1];
-        let mut best = self.prefixes.find(&sequence.scope, wanted);
-        let mut coming = 0;
-        for &other in &self.running {
-            let other = self.sequence(other);
-            let Some(slot) = other.slot.filter(|_| other.scope == sequence.scope) else { continue };
-            let common = common_prefix(wanted, &other.tokens);
-            let length = common.min(other.computed);
-            if length > best.map_or(0, |best| best.length) {
-                best = Some(Found { slot, length });
-            }
-            coming = coming.max(common);
-        }
-        let present = best.map_or(0, |best| best.length);
-        (coming < present + WAIT_TOKENS_MIN).then_some(best)
-    }
-
-    /// Whether a sequence could start now, with cells for everything that has started and some for growth.
-    fn fits(&self, key: SequenceKey, found: Option<Found>) -> bool {
-        let running = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
-        if running == 0 {
-            return true;
-        }
-        let promised: u32 = self.running.iter().map(|&key| self.unplanned(key)).sum();
-        let (length, pinned) = found.map_or((0, 0), |found| (found.length, self.cells.not_running(found.slot, found.length)));
-        let own = u32::try_from(self.sequence(key).tokens.len()).unwrap_or(u32::MAX) - length;
-        let growth = (16 * (running + 1)).min(self.limits.cells / 8);
-        running < self.limits.sequences_max && self.cells.running() + promised + pinned + own + growth <= self.limits.cells
-    }
-
-    /// Tokens of a running sequence that have no cell yet.
-    fn unplanned(&self, key: SequenceKey) -> u32 {
-        let sequence = self.sequence(key);
-        let held = sequence.slot.map_or(0, |slot| self.cells.length(slot));
-        u32::try_from(sequence.tokens.len()).unwrap_or(u32::MAX).saturating_sub(held)
-    }
-
-    /// Whether others may have to give way for this sequence: once only, and only if that can be enough.
-    fn may_make_room(&self, key: SequenceKey) -> bool {
-        let sequence = self.sequence(key);
-        if sequence.has_preempted {
-            return false;
-        }
-        let mut spare = self.limits.cells.saturating_sub(self.cells.running());
-        for (index, share) in self.shares.active() {
-            if index == sequence.share || share.running < 2 {
-                continue;
-            }
-            let newest = self.running.iter().rev().filter(|&&key| self.sequence(key).share == index);
-            for &key in newest.take(share.running as usize - 1) {
-                spare += self.sequence(key).slot.map_or(0, |slot| self.cells.length(slot));
-            }
-        }
-        spare as usize >= sequence.tokens.len() + 16
-    }
-
-    fn start(&mut self, plan: &mut Plan, key: SequenceKey, found: Option<Found>) {
-        let found = found.filter(|found| found.length > 0);
-        let slot = loop {
-            if let Some(slot) = self.free_slots.pop() {
-                break slot;
-            }
-            let evicted = self.evict_except(found.map(|found| found.slot));
-            debug_assert!(evicted, "there are more slots than running sequences and one source");
-        };
-        let length = found.map_or(0, |found| found.length);
-        if let Some(found) = found {
-            self.cells.share(found.slot, slot, found.length);
-            self.operations.push(Operation::Share { source: found.slot, target: slot, length });
-            self.prefixes.touch(found.slot);
-        }
-        let sequence = self.sequences[key].as_mut().expect("only live sequences start");
-        sequence.slot = Some(slot);
-        sequence.computed = length;
-        if !sequence.admitted {
-            sequence.admitted = true;
-            plan.admitted.push((key, length));
-        }
-        let share = self.shares.get_mut(sequence.share);
-        share.waiting.retain(|&other| other != key);
-        share.running += 1;
-        self.waiting -= 1;
-        self.running.push(key);
-    }
-
-    fn evict(&mut self) -> bool {
-        self.evict_except(None)
-    }
-
-    /// Forgets the cached prefix that was not used for the longest time.
-    fn evict_except(&mut self, except: Option<u32>) -> bool {
-        let slot = self.prefixes.remove_oldest(except);
-        if let Some(slot) = slot {
-            self.release(slot);
-        }
-        slot.is_some()
-    }
-
-    /// The newest running sequence of the share that is furthest ahead, among shares with at least so many.
-    /// Sequences in the present plan and, if it is the only one, the last sequence are spared.
-    fn victim(&self, except: Option<ShareIndex>, running_min: u32) -> Option<SequenceKey> {
-        if self.running.len() < 2 {
-            return None;
-        }
-        let newest = |share: ShareIndex| {
-            self.running.iter().rev().copied().find(|&key| {
-                let sequence = self.sequence(key);
-                sequence.share == share && !sequence.planned
-            })
-        };
-        let share =
-            self.shares.furthest_ahead(|index, share| Some(index) != except && share.running >= running_min && newest(index).is_some())?;
-        newest(share)
-    }
-
-    /// Takes a sequence's slot and puts it back at the head of its share's queue.
-    fn preempt(&mut self, key: SequenceKey) {
-        let sequence = self.sequence_mut(key);
-        sequence.computed = 0;
-        let (slot, share) = (sequence.slot.take(), sequence.share);
-        if let Some(slot) = slot {
-            self.release(slot);
-        }
-        self.running.retain(|&other| other != key);
-        let share = self.shares.get_mut(share);
-        share.running -= 1;
-        share.waiting.push_front(key);
-        self.waiting += 1;
-        self.preemptions += 1;
-    }
-}
-
-enum Admission {
-    Admitted(SequenceKey),
-    /// Nothing of this share can start now.
-    Nothing,
-    /// The share's turn has come but there is no room: nobody else may start before it.
-    NoRoom,
 }
 
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
 mod tests;
