@@ -132,6 +132,22 @@ typed_id!(
 );
 
 typed_id!(
+    /// A person who logs in.
+    UserId, "usr", "a", "user"
+);
+typed_id!(
+    /// An invitation: to a tenant, or a code that lets someone sign up.
+    InviteId, "ivt", "an", "invite"
+);
+typed_id!(
+    /// A place on the waiting list.
+    WaitingId, "wait", "a", "waiting list"
+);
+typed_id!(
+    /// An event of the audit trail.
+    EventId, "evt", "an", "event"
+);
+typed_id!(
     /// A usage record. Derived from meter, resource and period, so that the same usage has the same id.
     UsageId, "use", "a", "usage"
 );

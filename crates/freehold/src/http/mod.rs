@@ -8,6 +8,7 @@
 pub mod api;
 mod body;
 mod caller;
+mod console;
 mod health;
 mod llama;
 mod openai;
@@ -46,6 +47,8 @@ pub struct Facts {
     pub address: String,
     /// Since when.
     pub started: Instant,
+    /// The client's address is what the nearest proxy says.
+    pub behind_proxy: bool,
     /// Most bytes of a body.
     pub body_limit: usize,
     /// Devices that models can be put on; empty until they are known.
@@ -66,7 +69,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
-        .route("/", get(health::landing))
+        .merge(console::routes())
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))

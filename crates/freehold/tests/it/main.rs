@@ -1,11 +1,16 @@
 //! The real binary, driven from outside: by HTTP, by its CLI and by the vendors' SDKs.
 
+mod adapters;
 mod admin;
+mod browser;
 mod cli;
 mod crash;
 mod hostile;
 mod house;
+mod outside;
+mod people;
 mod routes;
 mod sdk;
 mod serving;
 mod support;
+mod visitor;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crash;
+mod people;
 mod schema;
 
 use freehold_domain::Timestamp;
