@@ -27,6 +27,7 @@ fn key(n: u64, owner: KeyOwner) -> KeyRow {
         secret: KeySecret { hash: [n as u8; 32], hint: "fh-0…abcd".to_owned() },
         previous: None,
         models_json: Some("[\"a\"]".to_owned()),
+        scopes_json: None,
         created_at: at(n as i64),
         expires_at: Some(at(1_000_000)),
         revoked_at: None,
