@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use freehold_domain::{Email, Error, ErrorCode};
 use futures::future::BoxFuture;
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreIdTokenClaims, CoreProviderMetadata, CoreUserInfoClaims};
+use openidconnect::core::{
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdTokenClaims, CoreProviderMetadata, CoreUserInfoClaims,
+};
 use openidconnect::url::Url;
 use openidconnect::{
-    AsyncHttpClient, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet, EndpointNotSet,
-    EndpointSet, HttpRequest, HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope,
-    TokenResponse,
+    AsyncHttpClient, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, EndpointMaybeSet,
+    EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
+    RedirectUrl, Scope, TokenResponse,
 };
 
 use super::PeopleSettings;
@@ -231,7 +233,9 @@ impl Providers {
         let secret = provider.client_secret.clone().map(ClientSecret::new);
         let redirect = format!("{}/api/v1/oidc/{}/callback", self.public_url, provider.name);
         let redirect = RedirectUrl::new(redirect).map_err(Error::internal)?;
-        Ok(CoreClient::from_provider_metadata(metadata, ClientId::new(provider.client_id.clone()), secret).set_redirect_uri(redirect))
+        let auth = auth_type(&metadata);
+        let client = CoreClient::from_provider_metadata(metadata, ClientId::new(provider.client_id.clone()), secret);
+        Ok(client.set_auth_type(auth).set_redirect_uri(redirect))
     }
 
     /// Begins a log-in.
@@ -289,6 +293,17 @@ impl Providers {
             known.name = known.name.or_else(|| more.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
         }
         Ok((known, login.invite))
+    }
+}
+
+/// How the provider wants to be shown the secret: in the head (the default of the standard), or in the body if that is all
+/// it takes.
+fn auth_type(metadata: &CoreProviderMetadata) -> AuthType {
+    let has = |method: &CoreClientAuthMethod| metadata.token_endpoint_auth_methods_supported().is_some_and(|all| all.contains(method));
+    if has(&CoreClientAuthMethod::ClientSecretPost) && !has(&CoreClientAuthMethod::ClientSecretBasic) {
+        AuthType::RequestBody
+    } else {
+        AuthType::BasicAuth
     }
 }
 

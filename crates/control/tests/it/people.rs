@@ -268,6 +268,7 @@ async fn an_invitation_waits_for_who_has_an_account() {
     world.user("bob@example.org").await;
     let invited = NewUser { email: "bob@example.org".to_owned(), role: Some("viewer".to_owned()), ..NewUser::default() };
     world.made.control.create_user(&ada, invited).await.expect("invited");
+    world.made.clock.advance_ms(1000);
     let token = world.token(2).await;
     assert_eq!(world.verify(&token).await.expect("accepted"), SignupState::Ready);
     assert_eq!(code(world.verify(&token).await), "invalid_token");

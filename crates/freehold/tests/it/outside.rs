@@ -37,10 +37,16 @@ impl Drop for Outside {
 
 /// A service that lets people log in through a provider.
 fn with_provider(provider: &Outside, options: &[&str]) -> Service {
-    let oidc = format!("oidc=[{{name = \"mock\", title = \"Mock\", issuer = \"{}\", client_id = \"freehold\"}}]", provider.said);
+    let data = tempfile::tempdir().expect("a folder");
+    let secret = data.path().join("secret");
+    std::fs::write(&secret, "hidden\n").expect("written");
+    let (issuer, secret) = (&provider.said, secret.display());
+    let oidc = format!(
+        "oidc=[{{name = \"mock\", title = \"Mock\", issuer = \"{issuer}\", client_id = \"freehold\", client_secret_file = \"{secret}\"}}]"
+    );
     let mut all = vec![oidc.as_str()];
     all.extend(options);
-    Service::start(&all)
+    Service::start_on(data, &all)
 }
 
 /// Tells the provider what to say of somebody.
