@@ -55,6 +55,11 @@ macro_rules! typed_id {
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid.as_u128())
             }
+
+            /// The 128 bits.
+            pub const fn to_uuid(self) -> Uuid {
+                Uuid::from_u128(self.0)
+            }
         }
 
         impl fmt::Display for $name {
@@ -124,6 +129,35 @@ typed_id!(
 typed_id!(
     /// One request to an API.
     RequestId, "req", "a", "request"
+);
+
+typed_id!(
+    /// A usage record. Derived from meter, resource and period, so that the same usage has the same id.
+    UsageId, "use", "a", "usage"
+);
+typed_id!(
+    /// An account of the ledger.
+    AccountId, "acc", "an", "account"
+);
+typed_id!(
+    /// A transfer between two accounts.
+    TransferId, "trf", "a", "transfer"
+);
+typed_id!(
+    /// Money set aside for work that has begun.
+    HoldId, "hld", "a", "hold"
+);
+typed_id!(
+    /// An invoice or a credit note.
+    InvoiceId, "inv", "an", "invoice"
+);
+typed_id!(
+    /// A voucher that gives credit.
+    VoucherId, "vou", "a", "voucher"
+);
+typed_id!(
+    /// A version of the price list.
+    PriceListId, "prl", "a", "price list"
 );
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The words that all crates share: typed ids, names, times and the one table of errors.
+//! The words that all crates share: typed ids, names, money, times and the one table of errors.
 //!
 //! Pure, and at the bottom: it depends on nothing of Freehold's.
 //!
@@ -7,10 +7,14 @@
 
 pub mod error;
 pub mod id;
+pub mod money;
 pub mod name;
 pub mod timestamp;
 
 pub use error::{Error, ErrorCode};
-pub use id::{AdapterId, KeyId, ModelId, OperationId, RequestId, TenantId};
+pub use id::{
+    AccountId, AdapterId, HoldId, InvoiceId, KeyId, ModelId, OperationId, PriceListId, RequestId, TenantId, TransferId, UsageId, VoucherId,
+};
+pub use money::{Currency, Money, MoneyError, NANO_PER_UNIT, NanoUnits};
 pub use name::{ModelName, ModelRef, NameError, TenantName};
 pub use timestamp::Timestamp;

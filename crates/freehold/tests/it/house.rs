@@ -18,11 +18,12 @@ const LAYERS: &[(&str, u8)] = &[
     ("freehold-models", 2),
     ("freehold-dialects", 1),
     ("freehold-estate", 1),
+    ("freehold-ledger", 1),
     ("freehold-domain", 0),
 ];
 
 /// Crates that must not know a clock, randomness, I/O or async.
-const PURE: &[&str] = &["freehold-domain", "freehold-dialects", "freehold-estate"];
+const PURE: &[&str] = &["freehold-domain", "freehold-dialects", "freehold-estate", "freehold-ledger"];
 const NOT_PURE: &[&str] = &["tokio", "reqwest", "hyper", "axum", "rusqlite", "getrandom", "rand", "futures", "nix"];
 
 fn metadata() -> Value {

@@ -1,0 +1,24 @@
+//! Money that is owed and spent: accounts, holds and transfers, limits and budgets, price lists, usage, invoices,
+//! FOCUS rows.
+//!
+//! Pure: no clock, no randomness, no I/O, no async. Ids and times are handed in, and writers get whatever
+//! `impl Write` the caller has. What must be durable is for the caller to write; the types say what that is.
+//!
+//! **Invariant:** every amount comes from [`usage::bill`], which rounds once, or from adding such amounts up.
+
+pub mod book;
+pub mod calendar;
+pub mod derive;
+pub mod focus;
+pub mod gate;
+pub mod invoices;
+pub mod limits;
+pub mod prices;
+pub mod usage;
+
+pub use book::{Account, AccountKind, Book, Command, Event, Hold, LedgerError, Reason, Transfer};
+pub use calendar::Month;
+pub use gate::{Entry, Gate, Refusal, Settled, Settlement};
+pub use limits::{Admitted, Alert, Ask, Limiter, Limits, Refused, Scope};
+pub use prices::{PriceList, Prices, TokenPrice};
+pub use usage::{Quantities, Subject, Usage, UsageOutcome, UsageRecord, UsageState, bill};

@@ -1,0 +1,166 @@
+//! Invoices: numbers that add up, pages that show them.
+
+use freehold_domain::{Currency, InvoiceId, NanoUnits};
+use freehold_ledger::invoices::{
+    Credit, Heading, Invoice, InvoiceError, InvoiceKind, InvoiceState, Party, Series, Totals, render_html, render_pdf,
+};
+use freehold_ledger::{Month, UsageRecord, UsageState};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::support::{NOON, nano, prices, records, tenant};
+
+pub fn heading(number: &str) -> Heading {
+    Heading {
+        id: InvoiceId::from_uuid(Uuid::from_u128(77)),
+        number: number.to_owned(),
+        tenant: tenant(),
+        issued_at: NOON,
+        due_at: Some(NOON.plus_ms(14 * 86_400_000)),
+        seller: Party { name: "Rechenhof Köln eG".to_owned(), lines: vec!["Straße 1".to_owned(), "VAT DE000000000".to_owned()] },
+        buyer: Party {
+            name: "Zażółć & Söhne <b>".to_owned(), lines: vec!["東京都千代田区1-1".to_owned(), "Łódź".to_owned()]
+        },
+        note: "Reverse charge.\nBank: DE00 0000 €".to_owned(),
+    }
+}
+
+pub fn invoice(records: &[UsageRecord], credits: Vec<Credit>, paid: NanoUnits) -> Result<Invoice, InvoiceError> {
+    let mut totals = Totals::new();
+    for record in records {
+        totals.add(record)?;
+    }
+    Invoice::of_month(heading("INV-2026-000001"), Month::of(NOON), &totals, &prices(), credits, paid, Currency::EUR)
+}
+
+fn credit(amount: i64) -> Credit {
+    Credit { description: "Worker lost on 2026-11-03".to_owned(), amount: nano(amount) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_total_is_the_sum_of_the_records(count in 0..300_u128) {
+        let records = records(count);
+        let invoice = invoice(&records, Vec::new(), NanoUnits::ZERO).expect("it adds up");
+        let sum = NanoUnits::sum(records.iter().map(|record| record.amount)).expect("it fits");
+        prop_assert_eq!((invoice.subtotal, invoice.total, invoice.due), (sum, sum, sum));
+        prop_assert!(invoice.check().is_ok());
+        prop_assert_eq!(invoice.lines.iter().map(|line| u128::from(line.records)).sum::<u128>(), count);
+    }
+}
+
+#[test]
+fn what_is_not_charged_is_not_on_the_invoice() {
+    let mut records = records(8);
+    records[0].state = UsageState::Void;
+    records[4].state = UsageState::Pending;
+    let invoice = invoice(&records, Vec::new(), NanoUnits::ZERO).expect("it adds up");
+    assert!(invoice.lines.iter().all(|line| line.description != "llama-3.1-8b"));
+}
+
+#[test]
+fn credits_and_payments_cannot_be_more_than_what_they_are_for() {
+    let records = records(40);
+    let total = invoice(&records, Vec::new(), NanoUnits::ZERO).expect("it adds up").total;
+    let over = total.plus(nano(1)).expect("it fits");
+    assert!(matches!(invoice(&records, vec![credit(over.get())], NanoUnits::ZERO), Err(InvoiceError::TooMuch { .. })));
+    assert!(matches!(invoice(&records, Vec::new(), over), Err(InvoiceError::TooMuch { .. })));
+    let paid = invoice(&records, Vec::new(), total).expect("it adds up");
+    assert_eq!((paid.due, paid.state, paid.due_at), (NanoUnits::ZERO, InvoiceState::Paid, None));
+}
+
+#[test]
+fn credit_notes_never_exceed_their_invoice() {
+    let mut invoice = invoice(&records(40), vec![credit(5)], NanoUnits::ZERO).expect("it adds up");
+    let part = nano(invoice.total.get() / 3);
+    let note = invoice.credit_note(heading("CN-2026-000001"), part, NanoUnits::ZERO, "Outage").expect("a third");
+    assert_eq!(note.kind, InvoiceKind::CreditNote { of: invoice.id, of_number: invoice.number.clone() });
+    assert_eq!((note.total, note.check()), (part, Ok(())));
+    let rest = invoice.total.minus(part).expect("it fits");
+    assert!(invoice.credit_note(heading("CN"), rest, part, "The rest").is_ok());
+    let refused = [(rest.plus(nano(1)).expect("it fits"), part), (nano(0), part), (nano(-1), part), (nano(1), invoice.total)];
+    for (amount, already) in refused {
+        assert!(invoice.credit_note(heading("CN"), amount, already, "x").is_err());
+    }
+    assert!(matches!(note.credit_note(heading("CN"), nano(1), nano(0), "x"), Err(InvoiceError::NotCreditable(_))));
+    invoice.become_state(InvoiceState::Draft).expect_err("it is issued");
+    invoice.become_state(InvoiceState::Paid).expect("it was issued");
+    invoice.become_state(InvoiceState::Credited).expect("it was paid");
+    assert!(invoice.credit_note(heading("CN"), nano(1), nano(0), "x").is_err());
+}
+
+#[test]
+fn an_invoice_that_was_changed_is_not_rendered() {
+    let good = invoice(&records(9), Vec::new(), NanoUnits::ZERO).expect("it adds up");
+    let mut changed = good.clone();
+    changed.lines[0].amount = changed.lines[0].amount.plus(nano(1)).expect("it fits");
+    assert!(render_html(&changed).is_err() && render_pdf(&changed).is_err());
+    assert!(Invoice::from_json(changed.to_json()).is_err());
+    assert_eq!(Invoice::from_json(good.to_json()), Ok(good));
+}
+
+#[test]
+fn numbers_have_no_gaps() {
+    let mut series = Series::new("INV-2026-");
+    assert_eq!([series.take(), series.take()], ["INV-2026-000001", "INV-2026-000002"]);
+}
+
+#[test]
+fn the_page_shows_the_numbers_and_no_foreign_markup() {
+    let invoice = invoice(&records(40), vec![credit(5)], nano(10)).expect("it adds up");
+    let page = render_html(&invoice).expect("it adds up");
+    assert!(page.contains("Zażółć &amp; Söhne &lt;b&gt;") && page.contains("東京都"));
+    assert!(page.contains(&invoice.due.to_string()) && page.contains("-0.000000005"));
+    assert!(!page.contains("<script") && !page.contains("http"), "it needs nothing from elsewhere");
+    if let Some(folder) = std::env::var_os("KEEP_INVOICES") {
+        std::fs::write(std::path::Path::new(&folder).join("invoice.html"), page).expect("written");
+    }
+}
+
+/// The text of a PDF, if the machine has poppler's `pdftotext`.
+fn text_of(pdf: &[u8]) -> Option<String> {
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("invoice-{}.pdf", pdf.len()));
+    std::fs::write(&file, pdf).expect("written");
+    let output = std::process::Command::new("pdftotext").arg("-layout").arg(&file).arg("-").output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+#[test]
+fn the_pdf_has_every_number_and_letter() {
+    let mut invoice = invoice(&records(40), vec![credit(5)], nano(10)).expect("it adds up");
+    // Enough lines for several pages, worth nothing so that the sums stay.
+    let empty = freehold_ledger::invoices::Line { amount: NanoUnits::ZERO, ..invoice.lines[0].clone() };
+    invoice.lines.extend((0..200).map(|index| freehold_ledger::invoices::Line { description: format!("model-{index}"), ..empty.clone() }));
+    let pdf = render_pdf(&invoice).expect("it adds up");
+    assert!(pdf.starts_with(b"%PDF-") && pdf.trim_ascii_end().ends_with(b"%%EOF"));
+    if let Some(folder) = std::env::var_os("KEEP_INVOICES") {
+        std::fs::write(std::path::Path::new(&folder).join("invoice.pdf"), &pdf).expect("written");
+    }
+    let bytes = String::from_utf8_lossy(&pdf);
+    assert!(bytes.contains(&invoice.due.to_string()), "text is text");
+    let Some(text) = text_of(&pdf) else { return };
+    for expect in ["Zażółć & Söhne <b>", "Łódź", "Straße 1", "東京都千代田区1-1", "€", "model-199", "Total", &invoice.due.to_string()]
+    {
+        assert!(text.contains(expect), "{expect} is missing");
+    }
+    assert!(text.matches("page ").count() > 5 && text.matches("Quantity").count() > 5, "several pages, each with a head");
+}
+
+#[test]
+fn hostile_texts_do_not_break_the_pages() {
+    for hostile in
+        ["(((", ")))\\", "\0\u{1}\u{7f}", "\u{202e}evil", &"x".repeat(100_000), "\n\n\n", "<!--", "\u{10ffff}", "endstream endobj"]
+    {
+        let mut invoice = invoice(&records(4), Vec::new(), NanoUnits::ZERO).expect("it adds up");
+        invoice.buyer.name = hostile.to_owned();
+        invoice.buyer.lines = vec![hostile.to_owned()];
+        invoice.lines[0].description = hostile.to_owned();
+        invoice.note = hostile.to_owned();
+        render_html(&invoice).expect("a page");
+        let pdf = render_pdf(&invoice).expect("a file");
+        text_of(&pdf);
+    }
+}
