@@ -7,7 +7,7 @@ CARGO := source tools/env && cargo
 FREEHOLD := target/release/freehold
 UP_ARGS ?=
 
-.PHONY: help install deps starter build up test lint sdk fuzz soak bench bench-serve bench-audit deny
+.PHONY: help install deps starter build up test lint sdk people fuzz soak bench bench-serve bench-audit deny
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,11 +27,14 @@ up: build starter ## build, fetch the starter model and run the service
 sdk:
 	@tools/venv target/venv-sdk tests/sdk/requirements.txt
 
+people:
+	@tools/venv target/venv-people tests/people/requirements.txt
+
 lint: deps ## formatting and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
-test: deps starter sdk ## everything, from nothing
+test: deps starter sdk people ## everything, from nothing
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory lint
 

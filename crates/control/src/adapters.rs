@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use freehold_domain::{AdapterId, Error, ErrorCode, ModelName, Timestamp};
 use freehold_inference::order::AdapterFile;
 use freehold_models::gguf;
-use freehold_store::{AdapterRow, Created, ModelRow, StoreError};
+use freehold_store::{AdapterRow, Created, ModelRow, Note, StoreError};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::auth::{Action, Actor, not_found, permit};
@@ -137,7 +138,10 @@ impl Control {
             (None, _) => (self.prepare_adapter(&model, name, new.path, now).await?, true),
         };
         let written = row.clone();
-        let created = self.store(move |store| store.create_adapter(&written, ADAPTERS_MAX, once.as_ref())).await;
+        let about = json!({"model": model.name.as_str(), "name": row.name.as_str()});
+        let event = self.event(Some(&actor.by()), None, "adapter.added", &row.id.to_string(), about);
+        let created =
+            self.store(move |store| store.create_adapter(&written, ADAPTERS_MAX, Note { once: once.as_ref(), trail: Some(&event) })).await;
         if is_new && !matches!(created, Ok(Created::New)) {
             remove_file(Path::new(&row.path));
         }
@@ -172,7 +176,7 @@ impl Control {
         let file = AdapterFile { name: row.name.to_string(), path: PathBuf::from(&row.path) };
         let Err(error) = host.load_adapter(&model.name, &file).await else { return Ok(()) };
         let id = row.id;
-        self.store(move |store| store.delete_adapter(id)).await?;
+        self.store(move |store| store.delete_adapter(id, None)).await?;
         self.shared.hooks.changed(&model.name);
         remove_file(Path::new(&row.path));
         Err(error)
@@ -198,7 +202,9 @@ impl Control {
         let row =
             adapters.into_iter().find(|adapter| adapter.name.as_str().eq_ignore_ascii_case(name)).ok_or_else(|| not_found("adapter"))?;
         let id = row.id;
-        self.store(move |store| store.delete_adapter(id)).await?;
+        let about = json!({"model": model.name.as_str(), "name": row.name.as_str()});
+        let event = self.event(Some(&actor.by()), None, "adapter.removed", &id.to_string(), about);
+        self.store(move |store| store.delete_adapter(id, Some(&event))).await?;
         self.shared.hooks.changed(&model.name);
         if let Some(host) = self.shared.hooks.host()
             && let Err(error) = host.unload_adapter(&model.name, &row.name).await

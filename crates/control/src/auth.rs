@@ -3,11 +3,15 @@
 //! **Invariant:** [`permit`] is the only place that decides what an actor may do, and what a caller may not see is
 //! answered as if it did not exist.
 
+mod permit;
+
 use std::sync::Arc;
 
-use freehold_domain::{Error, ErrorCode, KeyId, ModelName, TenantId, TenantName, Timestamp};
+use freehold_domain::{Email, Error, ErrorCode, KeyId, ModelName, Role, Scope, TenantId, TenantName, Timestamp, UserId};
 use freehold_store::{KeyOwner, KeyRow, PreviousHash, TenantRow};
 use subtle::ConstantTimeEq;
+
+pub use permit::{Action, Right, permit};
 
 use crate::facade::Control;
 use crate::key_cache::Entry;
@@ -19,140 +23,137 @@ use crate::secret::Secret;
 pub enum Actor {
     /// Manages the service, and may act for any tenant; does not use models.
     Operator {
-        /// The key that was shown.
-        key: KeyId,
+        /// The key that was shown, or the user who is logged in.
+        by: By,
     },
-    /// Acts for a tenant.
+    /// A key that acts for a tenant.
     Tenant(Arc<TenantCaller>),
+    /// A user who is logged in, in one of its tenants.
+    User(Arc<UserCaller>),
 }
 
-/// A key that acts for a tenant.
+/// Whom the trail names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TenantCaller {
+pub enum By {
+    /// A key.
+    Key(KeyId),
+    /// A user.
+    User(UserId, Email),
+}
+
+/// The tenant that is acted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenancy {
     /// The tenant.
     pub tenant: TenantId,
     /// Its name.
     pub tenant_name: TenantName,
     /// Its share of a busy machine, 1 to 1000.
     pub weight: u16,
+}
+
+impl From<TenantRow> for Tenancy {
+    fn from(row: TenantRow) -> Self {
+        Self { tenant: row.id, tenant_name: row.name, weight: row.weight }
+    }
+}
+
+/// A key that acts for a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantCaller {
+    /// The tenant.
+    pub tenancy: Tenancy,
     /// The key that was shown.
     pub key: KeyId,
     /// The models that the key may use; `None`: all.
     pub models: Option<Vec<ModelName>>,
+    /// What the key is good for; `None`: everything that a key can do.
+    pub scopes: Option<Vec<Scope>>,
     /// The key is good before this time.
     pub expires_at: Option<Timestamp>,
 }
 
+/// A user who is logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserCaller {
+    /// The user.
+    pub user: UserId,
+    /// Its address.
+    pub email: Email,
+    /// The tenant that it acts for, and what it is there; `None`: it has no tenant yet.
+    pub membership: Option<(Tenancy, Role)>,
+}
+
 impl TenantCaller {
-    fn allows(&self, model: &ModelName) -> bool {
+    pub(crate) fn allows(&self, model: &ModelName) -> bool {
         self.models.as_ref().is_none_or(|models| models.iter().any(|name| name.as_str().eq_ignore_ascii_case(model.as_str())))
     }
 
-    /// A key with an allow-list or an end must not get at a key without.
-    fn is_limited(&self) -> bool {
-        self.models.is_some() || self.expires_at.is_some()
+    pub(crate) fn has(&self, scope: Scope) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&scope))
+    }
+
+    /// A key with an allow-list, scopes or an end must not get at a key without.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.models.is_some() || self.expires_at.is_some() || self.scopes.is_some()
     }
 }
 
 impl Actor {
-    /// The key that was shown.
-    pub fn key(&self) -> KeyId {
+    /// The key that was shown, if it was a key.
+    pub fn key(&self) -> Option<KeyId> {
         match self {
-            Actor::Operator { key } => *key,
-            Actor::Tenant(caller) => caller.key,
+            Actor::Operator { by: By::Key(key) } => Some(*key),
+            Actor::Operator { by: By::User(..) } | Actor::User(_) => None,
+            Actor::Tenant(caller) => Some(caller.key),
+        }
+    }
+
+    /// The user who is logged in, if it is a user.
+    pub fn user(&self) -> Option<UserId> {
+        match self {
+            Actor::Operator { by: By::User(user, _) } => Some(*user),
+            Actor::Operator { by: By::Key(_) } | Actor::Tenant(_) => None,
+            Actor::User(caller) => Some(caller.user),
+        }
+    }
+
+    /// Whom the trail names.
+    pub fn by(&self) -> By {
+        match self {
+            Actor::Operator { by } => by.clone(),
+            Actor::Tenant(caller) => By::Key(caller.key),
+            Actor::User(caller) => By::User(caller.user, caller.email.clone()),
         }
     }
 
     /// The tenant that is acted for.
-    pub fn tenant(&self) -> Option<&TenantCaller> {
+    pub fn tenant(&self) -> Option<&Tenancy> {
         match self {
             Actor::Operator { .. } => None,
-            Actor::Tenant(caller) => Some(caller),
+            Actor::Tenant(caller) => Some(&caller.tenancy),
+            Actor::User(caller) => caller.membership.as_ref().map(|(tenancy, _)| tenancy),
         }
     }
-}
 
-/// Something that a caller wants to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action<'a> {
-    /// Let a model compute.
-    UseModel(&'a ModelName),
-    /// See a model in a list, or what is known of it.
-    SeeModel(&'a ModelName),
-    /// Add, remove, pin and unpin models and adapters.
-    ManageModels,
-    /// See and cancel operations.
-    ManageOperations,
-    /// See what runs where: workers, memory, devices.
-    SeeService,
-    /// List all tenants, create and change them.
-    ManageTenants,
-    /// See one tenant.
-    SeeTenant(TenantId),
-    /// See the keys of an owner.
-    SeeKeys(KeyOwner),
-    /// Create a key for an owner.
-    CreateKey(KeyOwner),
-    /// Revoke or rotate a key.
-    ChangeKey(KeyId, KeyOwner),
-}
-
-/// Decides whether an actor may do something.
-///
-/// # Errors
-/// `not_found` or `model_not_found` for what the actor may not see, `permission_denied` for what it may see but
-/// not do.
-pub fn permit(actor: &Actor, action: Action<'_>) -> Result<(), Error> {
-    match actor {
-        Actor::Operator { .. } => match action {
-            Action::UseModel(_) => {
-                Err(denied("An operator key manages the service and does not use models: use a tenant's API key (`freehold key create`)."))
-            }
-            Action::SeeModel(_)
-            | Action::ManageModels
-            | Action::ManageOperations
-            | Action::SeeService
-            | Action::ManageTenants
-            | Action::SeeTenant(_)
-            | Action::SeeKeys(_)
-            | Action::CreateKey(_)
-            | Action::ChangeKey(..) => Ok(()),
-        },
-        Actor::Tenant(caller) => permit_tenant(caller, action),
+    /// Whether it manages the service.
+    pub fn is_operator(&self) -> bool {
+        matches!(self, Actor::Operator { .. })
     }
-}
-
-fn permit_tenant(caller: &TenantCaller, action: Action<'_>) -> Result<(), Error> {
-    let own = KeyOwner::Tenant(caller.tenant);
-    match action {
-        Action::UseModel(model) | Action::SeeModel(model) if caller.allows(model) => Ok(()),
-        Action::UseModel(model) | Action::SeeModel(model) => Err(model_not_found(model.as_str())),
-        Action::SeeTenant(tenant) if tenant == caller.tenant => Ok(()),
-        Action::SeeTenant(_) => Err(not_found("tenant")),
-        Action::SeeKeys(owner) if owner == own => Ok(()),
-        Action::ChangeKey(key, owner) if owner == own && (key == caller.key || !caller.is_limited()) => Ok(()),
-        Action::CreateKey(owner) if owner == own && !caller.is_limited() => Ok(()),
-        Action::ChangeKey(_, owner) | Action::CreateKey(owner) if owner == own => {
-            Err(denied("A key with an end or a list of models manages no key but itself: use one without."))
-        }
-        Action::CreateKey(KeyOwner::Operator) => Err(needs_operator()),
-        Action::CreateKey(KeyOwner::Tenant(_)) => Err(not_found("tenant")),
-        Action::SeeKeys(_) | Action::ChangeKey(..) => Err(not_found("key")),
-        Action::ManageModels | Action::ManageOperations | Action::SeeService | Action::ManageTenants => Err(needs_operator()),
-    }
-}
-
-fn denied(message: &str) -> Error {
-    Error::new(ErrorCode::PermissionDenied, message)
-}
-
-fn needs_operator() -> Error {
-    denied("This needs an operator key; yours acts for a tenant.")
 }
 
 /// There is no such thing, or none that the caller may see.
 pub fn not_found(what: &str) -> Error {
     Error::new(ErrorCode::NotFound, format!("There is no such {what}."))
+}
+
+/// The tenant of a caller who is no operator.
+///
+/// # Errors
+/// `permission_denied` for a user who has no tenant yet.
+pub fn own_tenant(actor: &Actor) -> Result<TenantId, Error> {
+    let tenancy = actor.tenant().ok_or_else(permit::no_tenant)?;
+    Ok(tenancy.tenant)
 }
 
 /// There is no such model, or none that the caller may see.
@@ -175,13 +176,12 @@ pub(crate) struct StoredKey {
 impl StoredKey {
     fn new(row: KeyRow, tenant: Option<TenantRow>) -> Result<Self, Error> {
         let actor = match (row.owner, tenant) {
-            (KeyOwner::Operator, _) => Actor::Operator { key: row.id },
+            (KeyOwner::Operator, _) => Actor::Operator { by: By::Key(row.id) },
             (KeyOwner::Tenant(_), Some(tenant)) => Actor::Tenant(Arc::new(TenantCaller {
-                tenant: tenant.id,
-                tenant_name: tenant.name,
-                weight: tenant.weight,
+                tenancy: tenant.into(),
                 key: row.id,
                 models: keys::allow_list(&row)?,
+                scopes: keys::scopes(&row)?,
                 expires_at: row.expires_at,
             })),
             (KeyOwner::Tenant(id), None) => return Err(Error::internal(format!("the tenant {id} of {} is gone", row.id))),

@@ -16,6 +16,7 @@ use crate::key_cache::KeyCache;
 use crate::models::files;
 use crate::once::ShownSecrets;
 use crate::operations::{self, LiveOperations};
+use crate::people::People;
 use crate::settings::Settings;
 
 /// The use cases of one service. Clones share everything.
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) shown: ShownSecrets,
     pub(crate) hooks: Hooks,
     pub(crate) operations: LiveOperations,
+    pub(crate) people: People,
     /// Held by whoever adds or removes the files of a model or an adapter.
     pub(crate) model_files: tokio::sync::Mutex<()>,
 }
@@ -49,6 +51,9 @@ pub enum OpenError {
         #[source]
         error: io::Error,
     },
+    /// What is set about people cannot be used.
+    #[error("{0}")]
+    People(#[source] freehold_domain::Error),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,6 +71,7 @@ impl Control {
         let now = clock.now();
         operations::end_interrupted(&store, now)?;
         files::reconcile(&settings, &store, UNIX_EPOCH + Duration::from_millis(u64::try_from(now.unix_ms()).unwrap_or(0)));
+        let people = People::new(&settings.people).map_err(OpenError::People)?;
         let shared = Shared {
             store,
             settings,
@@ -75,6 +81,7 @@ impl Control {
             shown: ShownSecrets::default(),
             hooks: Hooks::default(),
             operations: LiveOperations::default(),
+            people,
             model_files: tokio::sync::Mutex::new(()),
         };
         Ok(Control { shared: Arc::new(shared) })
@@ -83,6 +90,11 @@ impl Control {
     /// Says who runs models. Once, before the first request.
     pub fn attach(&self, runner: Arc<dyn TaskRunner>, host: Arc<dyn ModelHost>) {
         self.shared.hooks.attach(runner, host);
+    }
+
+    /// Says who hears of new tenants. Once, before the first request.
+    pub fn watch_tenants(&self, watch: Arc<dyn crate::hooks::TenantWatch>) {
+        self.shared.hooks.watch_tenants(watch);
     }
 
     /// The settings that it was opened with.

@@ -104,7 +104,7 @@ impl KeyCache {
         let mut entries = self.writing();
         entries.generation += 1;
         entries.by_id.retain(|id, entry| {
-            let stays = !matches!(&entry.key.actor, Actor::Tenant(caller) if caller.tenant == tenant);
+            let stays = !matches!(&entry.key.actor, Actor::Tenant(caller) if caller.tenancy.tenant == tenant);
             if !stays {
                 self.note_use(*id, entry);
             }

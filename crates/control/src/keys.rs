@@ -3,12 +3,13 @@
 //! **Invariant:** a secret leaves the service once, in the answer to the call that made it, and is never on its
 //! disk (the first keys of a new data directory, which `credentials.json` holds for the CLI, excepted).
 
-use freehold_domain::{Error, ErrorCode, KeyId, ModelName, TenantId, Timestamp};
-use freehold_store::{Created, KeyOwner, KeyRow, KeySecret, StoreError};
+use freehold_domain::{Error, ErrorCode, KeyId, ModelName, Scope, TenantId, Timestamp};
+use freehold_store::{Created, KeyOwner, KeyRow, KeySecret, Note, StoreError, TrailRow};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::auth::{Action, Actor, not_found, permit};
+use crate::auth::{Action, Actor, not_found, own_tenant, permit};
 use crate::facade::Control;
 use crate::once::IdempotencyKey;
 use crate::page::{Page, PageRequest};
@@ -66,6 +67,10 @@ pub struct KeyView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub models: Option<Vec<ModelName>>,
+    /// What it is good for: `inference`, `read`, `manage`; left out: everything that a key can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub scopes: Option<Vec<Scope>>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -114,6 +119,10 @@ pub struct NewKey {
     /// The models that it may use, at most 100; left out: all, also those that come later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
+    /// What it is good for: `inference` (let models compute), `read` (see what the tenant has), `manage` (manage keys);
+    /// left out: everything that a key can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
     /// It is good before this time; left out: until it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -135,8 +144,15 @@ pub(crate) fn allow_list(row: &KeyRow) -> Result<Option<Vec<ModelName>>, Error> 
     row.models_json.as_ref().map(read).transpose().map_err(|error| Error::internal(format!("the model list of {}: {error}", row.id)))
 }
 
+/// What a stored key is good for.
+pub(crate) fn scopes(row: &KeyRow) -> Result<Option<Vec<Scope>>, Error> {
+    let read = |json: &String| serde_json::from_str(json);
+    row.scopes_json.as_ref().map(read).transpose().map_err(|error| Error::internal(format!("the scopes of {}: {error}", row.id)))
+}
+
 fn view(row: KeyRow, now: Timestamp) -> Result<KeyView, Error> {
     let models = allow_list(&row)?;
+    let scopes = scopes(&row)?;
     let state = if row.revoked_at.is_some() {
         KeyState::Revoked
     } else if row.expires_at.is_some_and(|at| at <= now) {
@@ -156,6 +172,7 @@ fn view(row: KeyRow, now: Timestamp) -> Result<KeyView, Error> {
         hint: row.secret.hint,
         state,
         models,
+        scopes,
         created_at: row.created_at,
         expires_at: row.expires_at,
         revoked_at: row.revoked_at,
@@ -183,6 +200,15 @@ fn read_models(models: &[String]) -> Result<Vec<ModelName>, Error> {
     models.iter().enumerate().map(read).collect()
 }
 
+fn read_scopes(scopes: &[String]) -> Result<Vec<Scope>, Error> {
+    if scopes.is_empty() || scopes.len() > Scope::ALL.len() {
+        return Err(Error::invalid("scopes", "`scopes` names 1 to 3 of inference, read and manage; leave it out for all."));
+    }
+    let read =
+        |(index, word): (usize, &String)| word.parse().map_err(|error| Error::invalid(format!("scopes[{index}]"), format!("{error}.")));
+    scopes.iter().enumerate().map(read).collect()
+}
+
 /// A new key for an owner, with its secret. Also used for the first keys.
 pub(crate) fn make(control: &Control, owner: KeyOwner, name: &str, now: Timestamp) -> Result<(KeyRow, Secret), Error> {
     let id = KeyId::from_uuid(control.new_uuid());
@@ -194,6 +220,7 @@ pub(crate) fn make(control: &Control, owner: KeyOwner, name: &str, now: Timestam
         secret: stored(&secret),
         previous: None,
         models_json: None,
+        scopes_json: None,
         created_at: now,
         expires_at: None,
         revoked_at: None,
@@ -229,12 +256,16 @@ impl Control {
             return Err(Error::invalid("expires_at", "`expires_at` must be in the future."));
         }
         let models = new.models.as_deref().map(read_models).transpose()?;
-        if owner == KeyOwner::Operator && models.is_some() {
-            return Err(Error::invalid("models", "An operator key does not use models: leave `models` out."));
+        let scopes = new.scopes.as_deref().map(read_scopes).transpose()?;
+        if owner == KeyOwner::Operator && (models.is_some() || scopes.is_some()) {
+            let param = if models.is_some() { "models" } else { "scopes" };
+            return Err(Error::invalid(param, "An operator key does not use models and has no scopes: leave `models` and `scopes` out."));
         }
         let (mut row, secret) = make(self, owner, &new.name, now)?;
         row.expires_at = new.expires_at;
         row.models_json = models.map(|models| serde_json::to_string(&models)).transpose().map_err(Error::internal)?;
+        row.scopes_json = scopes.map(|scopes| serde_json::to_string(&scopes)).transpose().map_err(Error::internal)?;
+        let event = self.key_event(actor, &row, "key.created");
         let remember = once.is_some();
         let once = once.map(|once| once.once(actor, "create_key", &new, now)).transpose()?;
         if remember {
@@ -243,7 +274,7 @@ impl Control {
         }
         let created = {
             let row = row.clone();
-            self.store(move |store| store.create_key(&row, KEYS_MAX, once.as_ref())).await
+            self.store(move |store| store.create_key(&row, KEYS_MAX, Note { once: once.as_ref(), trail: Some(&event) })).await
         };
         if !matches!(created, Ok(Created::New)) {
             self.shared.shown.forget(row.id);
@@ -259,8 +290,8 @@ impl Control {
             (true, Some(_), _) => Err(Error::invalid("tenant", "An operator key belongs to no tenant: leave out `tenant` or `operator`.")),
             (true, None, _) => Ok(KeyOwner::Operator),
             (false, Some(text), _) => Ok(KeyOwner::Tenant(self.visible_tenant(actor, text).await?.id)),
-            (false, None, Actor::Tenant(caller)) => Ok(KeyOwner::Tenant(caller.tenant)),
             (false, None, Actor::Operator { .. }) => Err(Error::invalid("tenant", "Say for which tenant the key is, by id or name.")),
+            (false, None, Actor::Tenant(_) | Actor::User(_)) => own_tenant(actor).map(KeyOwner::Tenant),
         }
     }
 
@@ -283,8 +314,8 @@ impl Control {
         let (limit, after) = page.read::<KeyId>()?;
         let owner = match (tenant, actor) {
             (Some(text), _) => Some(KeyOwner::Tenant(self.visible_tenant(actor, text).await?.id)),
-            (None, Actor::Tenant(caller)) => Some(KeyOwner::Tenant(caller.tenant)),
             (None, Actor::Operator { .. }) => None,
+            (None, Actor::Tenant(_) | Actor::User(_)) => Some(KeyOwner::Tenant(own_tenant(actor)?)),
         };
         permit(actor, Action::SeeKeys(owner.unwrap_or(KeyOwner::Operator)))?;
         let now = self.now();
@@ -310,7 +341,8 @@ impl Control {
         let row = self.visible_key(actor, id).await?;
         permit(actor, Action::ChangeKey(row.id, row.owner))?;
         let (id, now) = (row.id, self.now());
-        let revoked = self.store(move |store| store.revoke_key(id, now)).await;
+        let event = self.key_event(actor, &row, "key.revoked");
+        let revoked = self.store(move |store| store.revoke_key(id, now, Some(&event))).await;
         self.shared.keys.forget(id);
         self.shared.shown.forget(id);
         revoked?;
@@ -334,12 +366,21 @@ impl Control {
         let secret = new_secret(row.id, row.owner)?;
         let valid_until = (rotation.grace_s > 0).then(|| now.plus_ms(i64::from(rotation.grace_s) * 1000));
         let (id, kept) = (row.id, stored(&secret));
-        let rotated = self.store(move |store| store.rotate_key(id, &kept, valid_until)).await;
+        let event = self.key_event(actor, &row, "key.rotated");
+        let rotated = self.store(move |store| store.rotate_key(id, &kept, valid_until, Some(&event))).await;
         self.shared.keys.forget(id);
         self.shared.shown.forget(id);
         rotated.map_err(|error| if matches!(error, StoreError::Missing) { ended() } else { error.into() })?;
         let key = view(KeyRow { secret: stored(&secret), ..row }, now)?;
         Ok(KeyWithSecret { key, secret: secret.reveal().to_owned() })
+    }
+
+    fn key_event(&self, actor: &Actor, row: &KeyRow, kind: &str) -> TrailRow {
+        let tenant = match row.owner {
+            KeyOwner::Operator => None,
+            KeyOwner::Tenant(tenant) => Some(tenant),
+        };
+        self.event(Some(&actor.by()), tenant, kind, &row.id.to_string(), json!({"name": row.name}))
     }
 
     async fn visible_key(&self, actor: &Actor, id: &str) -> Result<KeyRow, Error> {

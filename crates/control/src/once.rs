@@ -27,12 +27,13 @@ impl IdempotencyKey {
         }
     }
 
-    /// What the store is told. The scope is the caller and the call: a tenant's keys share it.
+    /// What the store is told. The scope is the caller and the call: a tenant's keys and users share it.
     pub(crate) fn once(&self, actor: &Actor, call: &str, request: &impl Serialize, now: Timestamp) -> Result<Once, Error> {
         let body = serde_json::to_vec(request).map_err(Error::internal)?;
-        let caller = match actor {
-            Actor::Operator { .. } => "operator".to_owned(),
-            Actor::Tenant(caller) => caller.tenant.to_string(),
+        let caller = match (actor.tenant(), actor.user()) {
+            (Some(tenancy), _) => tenancy.tenant.to_string(),
+            (None, Some(user)) if !actor.is_operator() => user.to_string(),
+            (None, _) => "operator".to_owned(),
         };
         Ok(Once { scope: format!("{caller} {call}"), key: self.0.clone(), request_hash: Sha256::digest(body).into(), now })
     }

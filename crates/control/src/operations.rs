@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use freehold_domain::{Error, ErrorCode, OperationId, Timestamp};
-use freehold_store::{Created, Failure, Once, OperationRow, OperationState, Outcome, StoreError};
+use freehold_store::{Created, Failure, Note, Once, OperationRow, OperationState, Outcome, StoreError, TrailRow};
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -193,8 +193,8 @@ pub(crate) fn end_interrupted(store: &freehold_store::Store, now: Timestamp) -> 
 }
 
 impl Control {
-    /// Writes an operation down and lets it begin.
-    pub(crate) async fn start_operation(&self, job: Job, once: Option<Once>) -> Result<OperationView, Error> {
+    /// Writes an operation down, with what the trail says of it, and lets it begin.
+    pub(crate) async fn start_operation(&self, job: Job, once: Option<Once>, event: TrailRow) -> Result<OperationView, Error> {
         let now = self.now();
         let id = OperationId::from_uuid(self.new_uuid());
         let told = Told { state: OperationState::Pending, permille: 0, step: "waiting for its turn".to_owned() };
@@ -213,7 +213,8 @@ impl Control {
         let live = Arc::new(Live { told: Mutex::new(told), cancel: CancellationToken::new(), ended: CancellationToken::new() });
         self.shared.operations.enter(id, &live)?;
         let written = row.clone();
-        let created = self.store(move |store| store.create_operation(&written, ENDED_KEPT, once.as_ref())).await;
+        let created =
+            self.store(move |store| store.create_operation(&written, ENDED_KEPT, Note { once: once.as_ref(), trail: Some(&event) })).await;
         if !matches!(created, Ok(Created::New)) {
             self.shared.operations.leave(id);
         }

@@ -116,7 +116,7 @@ impl fmt::Debug for Secret {
 }
 
 /// 43 letters, each of the 62 equally likely: bytes past the largest multiple of 62 are drawn again.
-fn random_text() -> Result<String, getrandom::Error> {
+pub(crate) fn random_text() -> Result<String, getrandom::Error> {
     let mut text = String::with_capacity(RANDOM_LEN);
     let mut bytes = [0_u8; 64];
     while text.len() < RANDOM_LEN {

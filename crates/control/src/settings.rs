@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::people::PeopleSettings;
+
 /// Settings of the use cases.
 #[derive(Clone)]
 pub struct Settings {
@@ -18,6 +20,8 @@ pub struct Settings {
     pub starter_file: Option<PathBuf>,
     /// Threads for background work on models; `None`: one for each core.
     pub task_threads: Option<u32>,
+    /// What is set about people.
+    pub people: PeopleSettings,
 }
 
 impl fmt::Debug for Settings {
@@ -29,6 +33,7 @@ impl fmt::Debug for Settings {
             .field("hf_token", &self.hf_token.as_ref().map(|_| "(set)"))
             .field("starter_file", &self.starter_file)
             .field("task_threads", &self.task_threads)
+            .field("people", &self.people)
             .finish()
     }
 }

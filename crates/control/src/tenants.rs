@@ -1,11 +1,12 @@
 //! Tenants: create, list, show, change.
 
 use freehold_domain::{Error, ErrorCode, TenantId, TenantName, Timestamp};
-use freehold_store::{Created, StoreError, TenantRow};
+use freehold_store::{Created, Note, StoreError, TenantRow};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::auth::{Action, Actor, not_found, permit};
+use crate::auth::{Action, Actor, not_found, own_tenant, permit};
 use crate::facade::Control;
 use crate::once::IdempotencyKey;
 use crate::page::{Page, PageRequest};
@@ -94,12 +95,16 @@ impl Control {
         let now = self.now();
         let once = once.map(|once| once.once(actor, "create_tenant", &new, now)).transpose()?;
         let row = TenantRow { id: TenantId::from_uuid(self.new_uuid()), name, weight, created_at: now };
+        let event = self.event(Some(&actor.by()), Some(row.id), "tenant.created", &row.id.to_string(), json!({"name": row.name.as_str()}));
         let created = {
             let row = row.clone();
-            self.store(move |store| store.create_tenant(&row, TENANTS_MAX, once.as_ref())).await
+            self.store(move |store| store.create_tenant(&row, TENANTS_MAX, Note { once: once.as_ref(), trail: Some(&event) })).await
         };
         match created.map_err(|error| name_taken(error, &row.name))? {
-            Created::New => Ok(row.into()),
+            Created::New => {
+                self.shared.hooks.tenant_created(row.id, false);
+                Ok(row.into())
+            }
             Created::Before(id) => self.tenant_row(id).await.map(Into::into),
         }
     }
@@ -110,9 +115,10 @@ impl Control {
     /// `invalid_request` for a bad page.
     pub async fn list_tenants(&self, actor: &Actor, page: &PageRequest) -> Result<Page<TenantView>, Error> {
         let (limit, after) = page.read::<TenantId>()?;
-        if let Actor::Tenant(caller) = actor {
-            permit(actor, Action::SeeTenant(caller.tenant))?;
-            let own = self.tenant_row(caller.tenant).await?;
+        if !actor.is_operator() {
+            let own = own_tenant(actor)?;
+            permit(actor, Action::SeeTenant(own))?;
+            let own = self.tenant_row(own).await?;
             let data = if after.is_none_or(|after| after < own.id) { vec![own.into()] } else { Vec::new() };
             return Ok(Page { data, next: None });
         }
@@ -129,19 +135,21 @@ impl Control {
         self.visible_tenant(actor, id_or_name).await.map(Into::into)
     }
 
-    /// Changes a tenant's name or weight.
+    /// Changes a tenant's name (its owner may) or weight (operators).
     ///
     /// # Errors
-    /// `not_found`, `permission_denied` for a tenant, `conflict` for a name that is taken, `invalid_request`.
+    /// `not_found`, `permission_denied`, `conflict` for a name that is taken, `invalid_request`.
     pub async fn change_tenant(&self, actor: &Actor, id_or_name: &str, change: TenantChange) -> Result<TenantView, Error> {
         let row = self.visible_tenant(actor, id_or_name).await?;
-        permit(actor, Action::ManageTenants)?;
+        permit(actor, if change.weight.is_some() { Action::ManageTenants } else { Action::ChangeTenant(row.id) })?;
         let name = change.name.as_deref().map(read_name).transpose()?.unwrap_or(row.name);
         let weight = change.weight.map(read_weight).transpose()?.unwrap_or(row.weight);
         let changed = TenantRow { name, weight, ..row };
+        let about = json!({"name": changed.name.as_str(), "weight": changed.weight});
+        let event = self.event(Some(&actor.by()), Some(changed.id), "tenant.changed", &changed.id.to_string(), about);
         let written = {
             let row = changed.clone();
-            self.store(move |store| store.update_tenant(row.id, &row.name, row.weight)).await
+            self.store(move |store| store.update_tenant(row.id, &row.name, row.weight, Some(&event))).await
         };
         self.shared.keys.forget_tenant(changed.id);
         written.map_err(|error| name_taken(error, &changed.name))?;

@@ -42,10 +42,20 @@ codes! {
     UnknownParameter = "unknown_parameter", 400;
     /// The dialect has it, this service or this model does not.
     UnsupportedFeature = "unsupported_feature", 400;
+    /// A token of a mail, or an invite code, that does not exist, was used or has expired.
+    InvalidToken = "invalid_token", 400;
     /// Prompt and answer together do not fit the model's context.
     ContextLengthExceeded = "context_length_exceeded", 400;
     /// No key was sent, or one that does not exist, was revoked or has expired.
     InvalidApiKey = "invalid_api_key", 401;
+    /// Nobody is logged in: no session was sent, or one that has ended.
+    InvalidSession = "invalid_session", 401;
+    /// The e-mail address and the password do not fit together, or the address is not verified yet.
+    InvalidCredentials = "invalid_credentials", 401;
+    /// The request comes with a session, but not with the session's CSRF token.
+    InvalidCsrfToken = "invalid_csrf_token", 403;
+    /// Nobody can sign up here without an invitation.
+    SignupClosed = "signup_closed", 403;
     /// The key is good, but not for this action.
     PermissionDenied = "permission_denied", 403;
     /// There is no such model, or none that this key may use.

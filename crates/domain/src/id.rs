@@ -159,6 +159,22 @@ typed_id!(
     /// A version of the price list.
     PriceListId, "prl", "a", "price list"
 );
+typed_id!(
+    /// A person who logs in.
+    UserId, "usr", "a", "user"
+);
+typed_id!(
+    /// An invitation: to a tenant, or a code that lets someone sign up.
+    InviteId, "inv", "an", "invite"
+);
+typed_id!(
+    /// A place on the waiting list.
+    WaitingId, "wait", "a", "waiting list"
+);
+typed_id!(
+    /// An event of the audit trail.
+    EventId, "evt", "an", "event"
+);
 
 #[cfg(test)]
 mod tests {

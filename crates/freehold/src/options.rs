@@ -10,6 +10,11 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod people;
+
+use freehold_control::people::SignupMode;
+pub use people::{OidcProviders, PublicUrl};
+
 /// Why the options cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
@@ -132,6 +137,28 @@ options! {
     hf_endpoint: String = "https://huggingface.co".to_owned();
     /// Token for Hugging Face's hub; better set in the environment (`FREEHOLD_HF_TOKEN`) than in a file.
     hf_token: Secret = Secret(None);
+    /// Where people reach the service, such as `https://ai.example.org`; `auto` takes the address that it listens on.
+    public_url: Auto<PublicUrl> = Auto(None);
+    /// Take a client's address from the last entry of `X-Forwarded-For`: the service is behind a proxy that sets it.
+    behind_proxy: bool = false;
+    /// Who may sign up: `open` (everybody), `preview` (everybody, onto a waiting list; at once with an invite code) or `closed` (who is invited).
+    signup: SignupMode = SignupMode::Closed;
+    /// Credit of a tenant that is made by signing up, in nano-units of the currency.
+    signup_credit: u64 = 0;
+    /// Seconds that a session lasts.
+    session_s: u32 = 1_209_600;
+    /// How mail is sent: `smtp://USER@HOST:PORT?tls=required` (or `tls=opportunistic`, `tls=none`), `smtps://USER@HOST`, `file:FOLDER`, or nothing: then the operator admits people.
+    mail: String = String::new();
+    /// Password for the mail server; better set in the environment (`FREEHOLD_MAIL_PASSWORD`) than in a file.
+    mail_password: Secret = Secret(None);
+    /// Whom mail is from.
+    mail_from: String = "Freehold <freehold@localhost>".to_owned();
+    /// PEM file with a certificate authority to trust for the mail server, beside the known ones.
+    mail_ca: String = String::new();
+    /// OpenID Connect providers to log in through: a list of `{name, title, issuer, client_id}`, each with `client_secret_file` or `client_secret_env`, which names a variable, or neither for a public client.
+    oidc: OidcProviders = OidcProviders(Vec::new());
+    /// Days that the audit trail is kept.
+    trail_days: u32 = 400;
     /// Write prompts and answers to the log.
     log_prompts: bool = false;
     /// How the log is written: `auto` (for people on a terminal, JSON otherwise), `human` or `json`.
@@ -188,6 +215,7 @@ impl Options {
                 toml::Value::String(text) => text.clone(),
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(yes) => yes.to_string(),
+                list @ toml::Value::Array(_) if STRUCTURED.contains(&key.as_str()) => list.to_string(),
                 other if Self::KEYS.contains(&key.as_str()) => {
                     let why = "expected text, a whole number, or true or false".to_owned();
                     return Err(OptionsError::BadValue { origin, key: key.clone(), value: other.to_string(), why });
@@ -199,6 +227,9 @@ impl Options {
         Ok(())
     }
 }
+
+/// Options whose value may be a list of tables in the file.
+const STRUCTURED: &[&str] = &["oidc"];
 
 /// `FREEHOLD_*` variables that name options. Others of the program's own are left alone.
 fn environment_of(environment: &[(String, String)]) -> Vec<(String, String)> {

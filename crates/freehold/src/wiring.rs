@@ -61,7 +61,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", options.listen))?;
     let address = base_url(listener.local_addr()?);
-    let control = Control::open(settings(&options), Arc::new(SystemClock)).with_context(|| "the service cannot start")?;
+    let control = Control::open(settings(&options, &address)?, Arc::new(SystemClock)).with_context(|| "the service cannot start")?;
     let start = control.bootstrap(&address).await.map_err(|error| anyhow::anyhow!("{}", error.context.unwrap_or(error.message)))?;
     write_service_file(&options.data)?;
     let workers = Workers::new(worker_settings(&options, control.settings().memory_budget_bytes)?)?;
@@ -72,8 +72,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
     let (devices_found, devices) = watch::channel(Vec::new());
     let (stop, stopping) = watch::channel(false);
-    let facts =
-        Facts { address: address.clone(), started: Instant::now(), body_limit: usize::try_from(options.body_limit.0)?, devices, stopping };
+    let facts = Facts {
+        address: address.clone(),
+        started: Instant::now(),
+        behind_proxy: options.behind_proxy,
+        body_limit: usize::try_from(options.body_limit.0)?,
+        devices,
+        stopping,
+    };
     let app = App { control: control.clone(), serving: serving.clone(), facts: Arc::new(facts) };
     let mut on_stop = stop.subscribe();
     let server = tokio::spawn(http::serve(listener, http::router(app), options.connections, async move {
@@ -143,16 +149,17 @@ fn base_url(address: SocketAddr) -> String {
     format!("http://{reachable}")
 }
 
-fn settings(options: &Options) -> Settings {
+fn settings(options: &Options, address: &str) -> anyhow::Result<Settings> {
     let budget = options.memory_budget.0.map_or_else(free_for_models, |bytes| bytes.0);
-    Settings {
+    Ok(Settings {
         data_dir: options.data.clone(),
         memory_budget_bytes: budget,
         hf_endpoint: options.hf_endpoint.trim_end_matches('/').to_owned(),
         hf_token: options.hf_token.0.clone(),
         starter_file: std::env::var_os("FREEHOLD_STARTER_GGUF").map(Into::into),
         task_threads: options.threads.0,
-    }
+        people: options.people(address)?,
+    })
 }
 
 /// Three quarters of what is free at the start; a little when that cannot be known.
@@ -211,6 +218,9 @@ async fn upkeep(control: Control) {
         tick.tick().await;
         if let Err(error) = control.write_key_uses().await {
             tracing::warn!(message = error.message, context = error.context, "the keys' last uses are not written");
+        }
+        if let Err(error) = control.forget_ended().await {
+            tracing::warn!(message = error.message, context = error.context, "what has ended is not forgotten");
         }
     }
 }

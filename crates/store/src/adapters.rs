@@ -6,7 +6,8 @@ use rusqlite::params;
 use crate::columns::{Columns, all, change_one, signed};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
-use crate::idempotency::{Created, Once, count, earlier, note};
+use crate::idempotency::{Created, count, earlier, note};
+use crate::trail::{self, Note, TrailRow};
 
 /// An adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +46,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] for a name that is taken, [`StoreError::NoParent`] when there is no such model,
     /// [`StoreError::LimitReached`], [`StoreError::KeyReused`].
-    pub fn create_adapter(&self, adapter: &AdapterRow, adapters_max: u32, once: Option<&Once>) -> Result<Created<AdapterId>, StoreError> {
+    pub fn create_adapter<'a>(
+        &self,
+        adapter: &AdapterRow,
+        adapters_max: u32,
+        told: impl Into<Note<'a>>,
+    ) -> Result<Created<AdapterId>, StoreError> {
+        let told = told.into();
         self.write(Durability::Full, |transaction| {
-            if let Some(id) = earlier(transaction, once)? {
+            if let Some(id) = earlier(transaction, told.once)? {
                 return Ok(Created::Before(id));
             }
             let sql = "SELECT count(*) AS count FROM adapters WHERE model_id = ?1";
@@ -64,7 +71,8 @@ impl Store {
                 signed(adapter.size_bytes),
                 adapter.added_at.unix_ms(),
             ])?;
-            note(transaction, once, &adapter.id)?;
+            note(transaction, told.once, &adapter.id)?;
+            trail::insert(transaction, told.trail)?;
             Ok(Created::New)
         })
     }
@@ -91,7 +99,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`].
-    pub fn delete_adapter(&self, id: AdapterId) -> Result<(), StoreError> {
-        self.write(Durability::Full, |transaction| change_one(transaction, "DELETE FROM adapters WHERE id = ?1", [id.to_string()]))
+    pub fn delete_adapter(&self, id: AdapterId, event: Option<&TrailRow>) -> Result<(), StoreError> {
+        self.write(Durability::Full, |transaction| {
+            change_one(transaction, "DELETE FROM adapters WHERE id = ?1", [id.to_string()])?;
+            trail::insert(transaction, event)
+        })
     }
 }

@@ -70,6 +70,9 @@ pub enum StoreError {
     /// Without this key, nobody could manage the service.
     #[error("it is the last operator key that neither is revoked nor expires")]
     LastOperator,
+    /// Without this user, nobody could manage the tenant.
+    #[error("it is the last owner of the tenant")]
+    LastOwner,
     /// The idempotency key was used before, with another request.
     #[error("the idempotency key was used before with a different request")]
     KeyReused,
@@ -104,6 +107,9 @@ impl From<StoreError> for Error {
                 ErrorCode::Conflict,
                 "This is the last operator key that does not expire: create another one before you revoke it.",
             ),
+            StoreError::LastOwner => {
+                Error::new(ErrorCode::Conflict, "This is the last owner of a tenant: make another member owner first.")
+            }
             StoreError::KeyReused => Error::new(
                 ErrorCode::Conflict,
                 "This Idempotency-Key was used before with a different request: use a new one for a new request.",

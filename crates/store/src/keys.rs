@@ -8,8 +8,9 @@ use rusqlite::{Connection, params};
 use crate::columns::{Columns, all, change_one, corrupt, one};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
-use crate::idempotency::{Created, Once, count, earlier, note};
+use crate::idempotency::{Created, count, earlier, note};
 use crate::tenants::{self, TenantRow};
+use crate::trail::{self, Note, TrailRow};
 
 /// Whose key it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct KeyRow {
     pub previous: Option<PreviousHash>,
     /// The models it may use, as a JSON array of names; `None`: all.
     pub models_json: Option<String>,
+    /// What it is good for, as a JSON array of words; `None`: everything.
+    pub scopes_json: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// It is good before this time.
@@ -79,8 +82,8 @@ pub struct KeyRow {
     pub last_used_at: Option<Timestamp>,
 }
 
-const COLUMNS: &str = "id, kind, tenant_id, name, hash, previous_hash, previous_valid_until, hint, models, created_at, expires_at, \
-                       revoked_at, last_used_at";
+const COLUMNS: &str = "id, kind, tenant_id, name, hash, previous_hash, previous_valid_until, hint, models, scopes, created_at, \
+                       expires_at, revoked_at, last_used_at";
 
 fn read(row: &Columns<'_>) -> Result<KeyRow, StoreError> {
     let owner = match (row.plain::<String>("kind")?.as_str(), row.parsed_or_null("tenant_id")?) {
@@ -99,6 +102,7 @@ fn read(row: &Columns<'_>) -> Result<KeyRow, StoreError> {
         secret: KeySecret { hash: row.plain("hash")?, hint: row.plain("hint")? },
         previous,
         models_json: row.plain("models")?,
+        scopes_json: row.plain("scopes")?,
         created_at: row.time("created_at")?,
         expires_at: row.time_or_null("expires_at")?,
         revoked_at: row.time_or_null("revoked_at")?,
@@ -107,8 +111,8 @@ fn read(row: &Columns<'_>) -> Result<KeyRow, StoreError> {
 }
 
 fn insert(connection: &Connection, key: &KeyRow) -> Result<(), StoreError> {
-    let sql = "INSERT INTO api_keys (id, kind, tenant_id, name, hash, previous_hash, previous_valid_until, hint, models, created_at, \
-               expires_at, revoked_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    let sql = "INSERT INTO api_keys (id, kind, tenant_id, name, hash, previous_hash, previous_valid_until, hint, models, scopes, created_at, \
+               expires_at, revoked_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     connection.prepare_cached(sql)?.execute(params![
         key.id.to_string(),
         key.owner.kind(),
@@ -119,6 +123,7 @@ fn insert(connection: &Connection, key: &KeyRow) -> Result<(), StoreError> {
         key.previous.as_ref().map(|previous| previous.valid_until.unix_ms()),
         key.secret.hint,
         key.models_json,
+        key.scopes_json,
         key.created_at.unix_ms(),
         key.expires_at.map(Timestamp::unix_ms),
         key.revoked_at.map(Timestamp::unix_ms),
@@ -147,14 +152,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoParent`] when there is no such tenant, [`StoreError::LimitReached`],
     /// [`StoreError::KeyReused`].
-    pub fn create_key(&self, key: &KeyRow, keys_max: u32, once: Option<&Once>) -> Result<Created<KeyId>, StoreError> {
+    pub fn create_key<'a>(&self, key: &KeyRow, keys_max: u32, told: impl Into<Note<'a>>) -> Result<Created<KeyId>, StoreError> {
+        let told = told.into();
         self.write(Durability::Full, |transaction| {
-            if let Some(id) = earlier(transaction, once)? {
+            if let Some(id) = earlier(transaction, told.once)? {
                 return Ok(Created::Before(id));
             }
             make_room(transaction, key, keys_max)?;
             insert(transaction, key)?;
-            note(transaction, once, &key.id)?;
+            note(transaction, told.once, &key.id)?;
+            trail::insert(transaction, told.trail)?;
             Ok(Created::New)
         })
     }
@@ -230,7 +237,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::LastOperator`].
-    pub fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<(), StoreError> {
+    pub fn revoke_key(&self, id: KeyId, now: Timestamp, event: Option<&TrailRow>) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             let last = "SELECT count(*) AS count FROM api_keys WHERE id = ?1 AND kind = 'operator' AND revoked_at IS NULL \
                         AND NOT EXISTS (SELECT 1 FROM api_keys WHERE id <> ?1 AND kind = 'operator' AND revoked_at IS NULL \
@@ -239,7 +246,8 @@ impl Store {
                 return Err(StoreError::LastOperator);
             }
             let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
-            change_one(transaction, sql, params![id.to_string(), now.unix_ms()])
+            change_one(transaction, sql, params![id.to_string(), now.unix_ms()])?;
+            trail::insert(transaction, event)
         })
     }
 
@@ -247,11 +255,18 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`], also for a revoked key.
-    pub fn rotate_key(&self, id: KeyId, secret: &KeySecret, previous_valid_until: Option<Timestamp>) -> Result<(), StoreError> {
+    pub fn rotate_key(
+        &self,
+        id: KeyId,
+        secret: &KeySecret,
+        previous_valid_until: Option<Timestamp>,
+        event: Option<&TrailRow>,
+    ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             let sql = "UPDATE api_keys SET previous_hash = CASE WHEN ?4 IS NULL THEN NULL ELSE hash END, previous_valid_until = ?4, \
                        hash = ?2, hint = ?3 WHERE id = ?1 AND revoked_at IS NULL";
-            change_one(transaction, sql, params![id.to_string(), secret.hash, secret.hint, previous_valid_until.map(Timestamp::unix_ms)])
+            change_one(transaction, sql, params![id.to_string(), secret.hash, secret.hint, previous_valid_until.map(Timestamp::unix_ms)])?;
+            trail::insert(transaction, event)
         })
     }
 

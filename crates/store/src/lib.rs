@@ -1,32 +1,44 @@
-//! What is persisted: tenants, keys, models, adapters, operations.
+//! What is persisted: tenants, keys, models, adapters, operations, people, and the trail of what was done.
 //!
 //! One SQLite database in the data directory, in WAL mode, with one connection that writes and one that reads. The
 //! interface is synchronous: callers in async code use `spawn_blocking`. Times, ids and hashes are handed in; the
 //! store writes what it is given and knows no rule of business beyond keys and limits.
 //!
 //! Durability: a write is on the disk (`synchronous=FULL`, the log is flushed at commit) before its call returns,
-//! with two exceptions that may be lost when the machine loses power and are harmless then: the time of a key's
-//! last use and the progress of a running operation (`synchronous=NORMAL`). A killed process loses neither.
+//! with exceptions that may be lost when the machine loses power and are harmless then: the time of a key's and a
+//! session's last use and the progress of a running operation (`synchronous=NORMAL`). A killed process loses neither.
 //!
 //! **Invariant:** one service at a time has a data directory open: `service.lock` is held as long as the [`Store`].
 
 mod adapters;
+mod arrivals;
 mod columns;
 mod connection;
 mod error;
 mod idempotency;
+mod invites;
 mod keys;
 mod migrate;
 mod models;
 mod operations;
+mod sessions;
 mod tenants;
+mod tokens;
+mod trail;
+mod users;
 
 pub use adapters::AdapterRow;
+pub use arrivals::{Account, Arrival, Consumed, Place};
 pub use connection::{DATABASE_FILE, LOCK_FILE, Store};
 pub use error::StoreError;
 pub use idempotency::{Created, IDEMPOTENCY_KEPT_MS, Once};
+pub use invites::{InviteRow, InviteTo, WaitingRow};
 pub use keys::{KeyOwner, KeyRow, KeySecret, PreviousHash};
 pub use migrate::SCHEMA_VERSION;
 pub use models::ModelRow;
 pub use operations::{Failure, OperationRow, OperationState, Outcome};
+pub use sessions::{SessionFound, SessionRow};
 pub use tenants::TenantRow;
+pub use tokens::{SignedUp, TokenPurpose, TokenRow};
+pub use trail::{Note, TrailRow};
+pub use users::{Identity, Member, UserChange, UserRow};

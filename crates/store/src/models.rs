@@ -7,6 +7,7 @@ use crate::columns::{Columns, all, change_one, one, signed};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
 use crate::operations::{self, Outcome};
+use crate::trail::{self, TrailRow};
 
 /// A model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,9 +131,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`].
-    pub fn pin_model(&self, id: ModelId, pinned: bool) -> Result<(), StoreError> {
+    pub fn pin_model(&self, id: ModelId, pinned: bool, event: Option<&TrailRow>) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
-            change_one(transaction, "UPDATE models SET pinned = ?2 WHERE id = ?1", params![id.to_string(), pinned])
+            change_one(transaction, "UPDATE models SET pinned = ?2 WHERE id = ?1", params![id.to_string(), pinned])?;
+            trail::insert(transaction, event)
         })
     }
 
@@ -140,7 +142,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`].
-    pub fn delete_model(&self, id: ModelId) -> Result<(), StoreError> {
-        self.write(Durability::Full, |transaction| change_one(transaction, "DELETE FROM models WHERE id = ?1", [id.to_string()]))
+    pub fn delete_model(&self, id: ModelId, event: Option<&TrailRow>) -> Result<(), StoreError> {
+        self.write(Durability::Full, |transaction| {
+            change_one(transaction, "DELETE FROM models WHERE id = ?1", [id.to_string()])?;
+            trail::insert(transaction, event)
+        })
     }
 }

@@ -12,7 +12,8 @@ use rusqlite::{Connection, params};
 use crate::columns::{Columns, all, change_one, one};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
-use crate::idempotency::{Created, Once, earlier, note};
+use crate::idempotency::{Created, earlier, note};
+use crate::trail::{self, Note};
 
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,14 +153,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Exists`] when another one works on the subject, [`StoreError::KeyReused`].
-    pub fn create_operation(
+    pub fn create_operation<'a>(
         &self,
         operation: &OperationRow,
         ended_kept: u32,
-        once: Option<&Once>,
+        told: impl Into<Note<'a>>,
     ) -> Result<Created<OperationId>, StoreError> {
+        let told = told.into();
         self.write(Durability::Full, |transaction| {
-            if let Some(id) = earlier(transaction, once)? {
+            if let Some(id) = earlier(transaction, told.once)? {
                 return Ok(Created::Before(id));
             }
             let forget = "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE state NOT IN ('pending', 'running') \
@@ -179,7 +181,8 @@ impl Store {
                 operation.created_at.unix_ms(),
                 operation.updated_at.unix_ms(),
             ])?;
-            note(transaction, once, &operation.id)?;
+            note(transaction, told.once, &operation.id)?;
+            trail::insert(transaction, told.trail)?;
             Ok(Created::New)
         })
     }

@@ -6,7 +6,8 @@ use rusqlite::params;
 use crate::columns::{Columns, all, change_one, one};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
-use crate::idempotency::{Created, Once, count, earlier, note};
+use crate::idempotency::{Created, count, earlier, note};
+use crate::trail::{self, Note, TrailRow};
 
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,16 +43,23 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Exists`] for a name that is taken, [`StoreError::LimitReached`], [`StoreError::KeyReused`].
-    pub fn create_tenant(&self, tenant: &TenantRow, tenants_max: u32, once: Option<&Once>) -> Result<Created<TenantId>, StoreError> {
+    pub fn create_tenant<'a>(
+        &self,
+        tenant: &TenantRow,
+        tenants_max: u32,
+        told: impl Into<Note<'a>>,
+    ) -> Result<Created<TenantId>, StoreError> {
+        let told = told.into();
         self.write(Durability::Full, |transaction| {
-            if let Some(id) = earlier(transaction, once)? {
+            if let Some(id) = earlier(transaction, told.once)? {
                 return Ok(Created::Before(id));
             }
             if count(transaction, "SELECT count(*) AS count FROM tenants", [])? >= tenants_max {
                 return Err(StoreError::LimitReached { limit: tenants_max });
             }
             insert(transaction, tenant)?;
-            note(transaction, once, &tenant.id)?;
+            note(transaction, told.once, &tenant.id)?;
+            trail::insert(transaction, told.trail)?;
             Ok(Created::New)
         })
     }
@@ -88,10 +96,11 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Missing`], and [`StoreError::Exists`] for a name that is taken.
-    pub fn update_tenant(&self, id: TenantId, name: &TenantName, weight: u16) -> Result<(), StoreError> {
+    pub fn update_tenant(&self, id: TenantId, name: &TenantName, weight: u16, event: Option<&TrailRow>) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             let sql = "UPDATE tenants SET name = ?2, weight = ?3 WHERE id = ?1";
-            change_one(transaction, sql, params![id.to_string(), name.as_str(), weight])
+            change_one(transaction, sql, params![id.to_string(), name.as_str(), weight])?;
+            trail::insert(transaction, event)
         })
     }
 }

@@ -140,7 +140,8 @@ impl Control {
                 Box::new(move |broken| control.clean_up(&folder, is_local || broken == Broken::Cancelled))
             },
         };
-        self.start_operation(job, once).await
+        let event = self.event(Some(&actor.by()), None, "model.asked_for", &job.subject, serde_json::json!({}));
+        self.start_operation(job, once, event).await
     }
 
     async fn check_name(&self, name: &ModelName) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod view;
 use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_models::catalogue;
 use freehold_store::{AdapterRow, ModelRow};
+use serde_json::json;
 
 pub use view::{CatalogueView, MeasurementView, ModelChange, ModelView, NewModel, Representation};
 
@@ -67,7 +68,9 @@ impl Control {
         let (row, adapters) = self.visible_model(actor, name).await?;
         let pinned = change.pinned.unwrap_or(row.pinned);
         let id = row.id;
-        self.store(move |store| store.pin_model(id, pinned)).await?;
+        let event =
+            self.event(Some(&actor.by()), None, "model.changed", &id.to_string(), json!({"name": row.name.as_str(), "pinned": pinned}));
+        self.store(move |store| store.pin_model(id, pinned, Some(&event))).await?;
         self.shared.hooks.changed(&row.name);
         if let Some(host) = self.shared.hooks.host() {
             host.pinned(&row.name, pinned);
@@ -89,7 +92,8 @@ impl Control {
             return Err(Error::new(ErrorCode::Conflict, message));
         }
         let view = self.model_view(row.clone(), adapters.into_iter().map(|adapter| adapter.name).collect())?;
-        self.store(move |store| store.delete_model(row.id)).await?;
+        let event = self.event(Some(&actor.by()), None, "model.removed", &row.id.to_string(), json!({"name": row.name.as_str()}));
+        self.store(move |store| store.delete_model(row.id, Some(&event))).await?;
         self.shared.hooks.changed(&row.name);
         if let Some(host) = self.shared.hooks.host()
             && let Err(error) = host.unload(&row.name).await

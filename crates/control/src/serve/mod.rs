@@ -26,7 +26,7 @@ pub use answer::Answer;
 use answer::Decoder;
 use registry::Registry;
 
-use crate::auth::{Action, Actor, TenantCaller, model_not_found, permit};
+use crate::auth::{Action, Actor, Tenancy, model_not_found, permit};
 use crate::facade::Control;
 use crate::metrics::Metrics;
 use crate::workers::{Lease, ModelSpec, WorkerClient, Workers, read_whole};
@@ -209,7 +209,7 @@ impl Serving {
     }
 
     /// Who asks for which model, once it is clear that they may.
-    async fn admit<'a>(&self, actor: &'a Actor, model: &str) -> Result<(&'a TenantCaller, Arc<ModelSpec>, ModelRef), Error> {
+    async fn admit<'a>(&self, actor: &'a Actor, model: &str) -> Result<(&'a Tenancy, Arc<ModelSpec>, ModelRef), Error> {
         let reference: ModelRef = model.parse().map_err(|_| model_not_found(model))?;
         permit(actor, Action::UseModel(&reference.model))?;
         let caller = actor.tenant().ok_or_else(|| Error::internal("a model used without a tenant"))?;
@@ -232,7 +232,7 @@ impl Serving {
     async fn post(
         &self,
         lease: &Lease,
-        caller: &TenantCaller,
+        caller: &Tenancy,
         path: &str,
         body: Vec<u8>,
         call: Call,

@@ -7,13 +7,17 @@ use freehold_control::{Action, KeyOwner, auth};
 
 use crate::{code, fixture};
 
+fn key_of(actor: &freehold_control::Actor) -> String {
+    actor.key().expect("a key").to_string()
+}
+
 #[tokio::test]
 async fn a_tenant_sees_only_its_own() {
     let made = fixture().await;
     let control = &made.control;
     let (a, b) = (made.tenant("a").await, made.tenant("b").await);
-    let (a_key, b_key) = (a.key().to_string(), b.key().to_string());
-    let (b_tenant, operator_key) = (b.tenant().expect("a tenant").tenant.to_string(), made.operator.key().to_string());
+    let (a_key, b_key) = (key_of(&a), key_of(&b));
+    let (b_tenant, operator_key) = (b.tenant().expect("a tenant").tenant.to_string(), key_of(&made.operator));
     let page = PageRequest::default();
     let for_tenant = |tenant: &str| NewKey { name: "k".to_owned(), tenant: Some(tenant.to_owned()), ..NewKey::default() };
     let operator = NewKey { name: "k".to_owned(), operator: true, ..NewKey::default() };
@@ -66,7 +70,7 @@ async fn the_table_of_permissions() {
     let other = made.tenant("other").await;
     let (own, theirs) = (made.main.tenant().expect("a tenant").tenant, other.tenant().expect("a tenant").tenant);
     let model = "m".parse().expect("a name");
-    let key = made.main.key();
+    let key = made.main.key().expect("a key");
     for (action, operator, tenant) in [
         (Action::UseModel(&model), "permission_denied", "ok"),
         (Action::SeeModel(&model), "ok", "ok"),
@@ -74,6 +78,18 @@ async fn the_table_of_permissions() {
         (Action::ManageOperations, "ok", "permission_denied"),
         (Action::SeeService, "ok", "permission_denied"),
         (Action::ManageTenants, "ok", "permission_denied"),
+        (Action::ManageUsers, "ok", "permission_denied"),
+        (Action::ManagePrices, "ok", "permission_denied"),
+        (Action::ChangeTenant(own), "ok", "permission_denied"),
+        (Action::ChangeTenant(theirs), "ok", "not_found"),
+        (Action::SeeMembers(own), "ok", "ok"),
+        (Action::SeeMembers(theirs), "ok", "not_found"),
+        (Action::ManageMembers(own), "ok", "permission_denied"),
+        (Action::SeeTrail(own), "ok", "ok"),
+        (Action::SeeTrail(theirs), "ok", "not_found"),
+        (Action::SeeBilling(own), "ok", "ok"),
+        (Action::ManageBilling(own), "ok", "permission_denied"),
+        (Action::ManageBilling(theirs), "ok", "not_found"),
         (Action::SeeTenant(own), "ok", "ok"),
         (Action::SeeTenant(theirs), "ok", "not_found"),
         (Action::SeeKeys(KeyOwner::Tenant(own)), "ok", "ok"),

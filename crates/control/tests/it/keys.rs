@@ -65,7 +65,7 @@ async fn bad_requests_are_refused() {
     let both = NewKey { operator: true, tenant: Some("main".to_owned()), ..new("k") };
     assert_eq!(code(made.control.create_key(&made.operator, both, None).await), "invalid_request");
     let grace = Rotation { grace_s: u32::MAX };
-    assert_eq!(code(made.control.rotate_key(&made.main, &made.main.key().to_string(), grace).await), "invalid_request");
+    assert_eq!(code(made.control.rotate_key(&made.main, &made.main.key().expect("a key").to_string(), grace).await), "invalid_request");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_limited_key_manages_no_key_but_itself() {
         let key = made.control.create_key(&made.main, limits, None).await.expect("created");
         let limited = made.actor(&key).await;
         assert_eq!(code(made.control.create_key(&limited, new("k"), None).await), "permission_denied");
-        let other = made.main.key().to_string();
+        let other = made.main.key().expect("a key").to_string();
         assert_eq!(code(made.control.rotate_key(&limited, &other, Rotation::default()).await), "permission_denied");
         assert_eq!(code(made.control.revoke_key(&limited, &other).await), "permission_denied");
         let own = key.key.id.to_string();
@@ -103,7 +103,7 @@ async fn a_limited_key_manages_no_key_but_itself() {
 #[tokio::test]
 async fn the_last_operator_key_stays() {
     let made = fixture().await;
-    let first = made.operator.key().to_string();
+    let first = made.operator.key().expect("a key").to_string();
     assert_eq!(code(made.control.revoke_key(&made.operator, &first).await), "conflict");
     let second = made.control.create_key(&made.operator, NewKey { operator: true, ..new("second") }, None).await.expect("created");
     assert!(second.secret.starts_with("fho-"));

@@ -7,6 +7,8 @@ mod gguf;
 mod isolation;
 mod keys;
 mod models;
+mod people;
+mod roles;
 mod tenants;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use freehold_control::bootstrap::{Credentials, Start};
 use freehold_control::clock::Clock;
 use freehold_control::keys::{KeyWithSecret, NewKey};
-use freehold_control::{Actor, Control, Settings};
+use freehold_control::{Actor, Control, PeopleSettings, Settings};
 use freehold_domain::{Error, Timestamp};
 use tempfile::TempDir;
 
@@ -52,6 +54,7 @@ pub(crate) fn settings(dir: &TempDir) -> Settings {
         hf_token: None,
         starter_file: None,
         task_threads: Some(1),
+        people: PeopleSettings::default(),
     }
 }
 
@@ -60,9 +63,14 @@ pub(crate) fn open(dir: &TempDir, clock: &Arc<HandClock>) -> Control {
 }
 
 pub(crate) async fn fixture() -> Fixture {
+    fixture_with(PeopleSettings::default()).await
+}
+
+pub(crate) async fn fixture_with(people: PeopleSettings) -> Fixture {
     let dir = tempfile::tempdir().expect("a directory");
     let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
-    let control = open(&dir, &clock);
+    let settings = Settings { people, ..settings(&dir) };
+    let control = Control::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).expect("opens");
     let Start::First(credentials) = control.bootstrap("http://127.0.0.1:8080").await.expect("starts") else { panic!("a new directory") };
     let operator = control.authenticate(&credentials.operator_key).await.expect("the operator");
     let main = control.authenticate(&credentials.key).await.expect("the tenant");

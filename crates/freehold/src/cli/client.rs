@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Common;
+use super::login::{self, KeptSession};
 use crate::options::default_data_dir;
 
 /// An error that the service answered with.
@@ -33,11 +34,22 @@ pub struct Credentials {
     pub key: String,
 }
 
-/// A client with one key.
-#[derive(Clone, Debug)]
+/// What a client shows of itself.
+#[derive(Clone)]
+enum Proof {
+    /// Nothing.
+    None,
+    /// An API key.
+    Key(String),
+    /// The session that `freehold login` kept.
+    Session(KeptSession),
+}
+
+/// A client that acts for somebody.
+#[derive(Clone)]
 pub struct Client {
     base: String,
-    key: String,
+    proof: Proof,
     /// Print JSON.
     pub json: bool,
     http: reqwest::Client,
@@ -53,6 +65,28 @@ fn credentials(common: &Common) -> anyhow::Result<Credentials> {
     let text = fs::read_to_string(&path)
         .with_context(|| format!("no credentials at {}. Start the service with `freehold up`, or give --url and --key", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+}
+
+/// The address of the service: as it is told, of the session, or of the data folder.
+pub fn base_url(common: &Common) -> anyhow::Result<String> {
+    let base = match (&common.url, session(common)) {
+        (Some(url), _) => url.clone(),
+        (None, Some(session)) => session.url,
+        (None, None) => credentials(common)?.base_url,
+    };
+    if !base.starts_with("http://") && !base.starts_with("https://") {
+        bail!("`{base}` is not an address of a service. Expected something like http://127.0.0.1:8080");
+    }
+    Ok(base.trim_end_matches('/').to_owned())
+}
+
+/// The session that `freehold login` kept, unless a key or a data folder is named.
+fn session(common: &Common) -> Option<KeptSession> {
+    if common.key.is_some() || common.data.is_some() {
+        return None;
+    }
+    let is_there = |kept: &KeptSession| common.url.as_ref().is_none_or(|url| url.trim_end_matches('/') == kept.url);
+    login::kept().filter(is_there)
 }
 
 impl Client {
@@ -71,19 +105,28 @@ impl Client {
         if operator { Self::operator(common) } else { Self::tenant(common) }
     }
 
+    /// A client that shows nothing of itself.
+    pub fn anonymous(common: &Common) -> anyhow::Result<Self> {
+        Self::at(base_url(common)?, Proof::None, common.json)
+    }
+
+    /// A client with a session.
+    pub fn with_session(session: KeptSession, json: bool) -> anyhow::Result<Self> {
+        Self::at(session.url.clone(), Proof::Session(session), json)
+    }
+
     fn new(common: &Common, choose: impl Fn(Credentials) -> String) -> anyhow::Result<Self> {
-        let (base, key) = match (&common.url, &common.key) {
-            (Some(url), Some(key)) => (url.clone(), key.clone()),
-            (url, key) => {
-                let kept = credentials(common)?;
-                (url.clone().unwrap_or_else(|| kept.base_url.clone()), key.clone().unwrap_or_else(|| choose(kept)))
-            }
+        let proof = match (&common.key, session(common)) {
+            (Some(key), _) => Proof::Key(key.clone()),
+            (None, Some(session)) => Proof::Session(session),
+            (None, None) => Proof::Key(choose(credentials(common)?)),
         };
-        if !base.starts_with("http://") && !base.starts_with("https://") {
-            bail!("`{base}` is not an address of a service. Expected something like http://127.0.0.1:8080");
-        }
+        Self::at(base_url(common)?, proof, common.json)
+    }
+
+    fn at(base: String, proof: Proof, json: bool) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().tcp_nodelay(true).build()?;
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), key, json: common.json, http })
+        Ok(Self { base, proof, json, http })
     }
 
     /// Asks for a path.
@@ -117,7 +160,17 @@ impl Client {
 
     /// Sends a request and returns the answer's head, once it is known to be no error.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<reqwest::Response> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.proof {
+            Proof::None => {}
+            Proof::Key(key) => request = request.bearer_auth(key),
+            Proof::Session(kept) => {
+                request = request.header("cookie", format!("freehold_session={}", kept.session)).header("x-csrf-token", &kept.csrf_token);
+                if let Some(tenant) = &kept.tenant {
+                    request = request.header("x-freehold-tenant", tenant);
+                }
+            }
+        }
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -20,6 +20,9 @@ pub enum KeyCommand {
         /// Models that the key may use; all when not given
         #[arg(long = "model", value_name = "MODEL")]
         models: Vec<String>,
+        /// What the key is good for: inference, read or manage; everything when not given
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<String>,
         /// Days until it expires
         #[arg(long, value_name = "DAYS")]
         expires_in_days: Option<u32>,
@@ -58,10 +61,13 @@ impl KeyCommand {
 /// Runs the command.
 pub async fn run(client: &Client, command: KeyCommand) -> anyhow::Result<ExitCode> {
     match command {
-        KeyCommand::Create { name, models, expires_in_days, tenant } => {
+        KeyCommand::Create { name, models, scopes, expires_in_days, tenant } => {
             let mut body = json!({"name": name});
             if !models.is_empty() {
                 body["models"] = json!(models);
+            }
+            if !scopes.is_empty() {
+                body["scopes"] = json!(scopes);
             }
             if let Some(days) = expires_in_days {
                 let end = time::OffsetDateTime::now_utc().checked_add(time::Duration::days(days.into())).context("that is too far away")?;

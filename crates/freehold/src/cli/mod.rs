@@ -9,6 +9,7 @@ mod chat;
 mod client;
 pub mod contracts;
 mod key;
+mod login;
 mod model;
 mod operation;
 mod output;
@@ -16,6 +17,7 @@ mod readiness;
 mod service;
 mod tenant;
 mod up;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,9 +72,32 @@ enum Command {
     /// Create, list and revoke API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Create and list tenants
+    /// Create, list and rename tenants
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
+    /// Sign up at a service; the password is asked for, or read from standard input
+    Signup(login::SignupArgs),
+    /// Log in; the password is asked for, or read from standard input
+    Login(login::LoginArgs),
+    /// Log out
+    Logout {
+        /// End every session of the user, not only this one
+        #[arg(long)]
+        everywhere: bool,
+    },
+    /// Say who the commands act as
+    Whoami,
+    /// List, invite, change and remove users
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Make and list invite codes
+    #[command(subcommand)]
+    Invite(user::InviteCommand),
+    /// Show the waiting list, and let people in
+    #[command(subcommand)]
+    Waiting(user::WaitingCommand),
+    /// Show what was done by whom
+    Trail(user::TrailArgs),
     /// Show long-running operations
     #[command(subcommand)]
     Operation(operation::OperationCommand),
@@ -129,6 +154,14 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(command) => key::run(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Tenant(command) => tenant::run(&Client::operator(common)?, command).await,
         Command::Operation(command) => operation::run(&Client::operator(common)?, command).await,
+        Command::Signup(args) => login::sign_up(common, args).await,
+        Command::Login(args) => login::log_in(common, args).await,
+        Command::Logout { everywhere } => login::log_out(common, everywhere).await,
+        Command::Whoami => login::whoami(&Client::tenant(common)?).await,
+        Command::User(command) => user::run(&Client::operator(common)?, command).await,
+        Command::Invite(command) => user::invite(&Client::operator(common)?, command).await,
+        Command::Waiting(command) => user::waiting(&Client::operator(common)?, command).await,
+        Command::Trail(args) => user::trail(&Client::operator(common)?, args).await,
         Command::Up(_)
         | Command::Down(_)
         | Command::Audit(_)

@@ -46,6 +46,8 @@ pub struct Facts {
     pub address: String,
     /// Since when.
     pub started: Instant,
+    /// The client's address is what the nearest proxy says.
+    pub behind_proxy: bool,
     /// Most bytes of a body.
     pub body_limit: usize,
     /// Devices that models can be put on; empty until they are known.

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a connection that is slow, silent or one too many costs a bounded amount of memory.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
+
+use super::caller::Peer;
 
 /// How long a client may take to send the head of a request, or to stay silent between two.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
@@ -43,7 +46,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: u32, 
                 continue;
             }
         };
-        let connection = graceful.watch(connection(stream, router.clone()));
+        let connection = graceful.watch(connection(stream, peer, router.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "a connection broke");
@@ -57,6 +60,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: u32, 
 
 fn connection(
     stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
@@ -70,7 +74,10 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let service = router.map_request(|request: hyper::Request<hyper::body::Incoming>| request.map(axum::body::Body::new));
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.map(axum::body::Body::new)
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)

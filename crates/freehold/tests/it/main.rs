@@ -1,10 +1,13 @@
 //! The real binary, driven from outside: by HTTP, by its CLI and by the vendors' SDKs.
 
 mod admin;
+mod browser;
 mod cli;
 mod crash;
 mod hostile;
 mod house;
+mod outside;
+mod people;
 mod routes;
 mod sdk;
 mod serving;

@@ -90,11 +90,11 @@ fn tenants(store: &Store) {
     assert!(matches!(store.create_tenant(&tenant(9, "Tenant-1"), 9, None), Err(StoreError::Exists(_))));
 
     let renamed = "other".parse().expect("a name");
-    store.update_tenant(rows[0].id, &renamed, 7).expect("changed");
+    store.update_tenant(rows[0].id, &renamed, 7, None).expect("changed");
     let changed = store.tenant(rows[0].id).expect("read").expect("there");
     assert_eq!((changed.name, changed.weight), (renamed, 7));
-    assert!(matches!(store.update_tenant(rows[0].id, &rows[1].name, 7), Err(StoreError::Exists(_))));
-    assert!(matches!(store.update_tenant(one_more.id, &one_more.name, 7), Err(StoreError::Missing)));
+    assert!(matches!(store.update_tenant(rows[0].id, &rows[1].name, 7, None), Err(StoreError::Exists(_))));
+    assert!(matches!(store.update_tenant(one_more.id, &one_more.name, 7, None), Err(StoreError::Missing)));
 }
 
 fn keys(store: &Store) {
@@ -116,18 +116,18 @@ fn keys(store: &Store) {
     assert!(matches!(store.create_key(&key(9, stranger), 9, None), Err(StoreError::NoParent)));
 
     let fresh = KeySecret { hash: [77; 32], hint: "new".to_owned() };
-    store.rotate_key(rows[0].id, &fresh, Some(at(500))).expect("rotated");
+    store.rotate_key(rows[0].id, &fresh, Some(at(500)), None).expect("rotated");
     let rotated = store.key(rows[0].id).expect("read").expect("there");
     assert_eq!(rotated.secret, fresh);
     assert_eq!(rotated.previous, Some(PreviousHash { hash: [1; 32], valid_until: at(500) }));
-    store.rotate_key(rows[0].id, &rows[0].secret, None).expect("rotated");
+    store.rotate_key(rows[0].id, &rows[0].secret, None, None).expect("rotated");
     assert_eq!(store.key(rows[0].id).expect("read").expect("there").previous, None);
 
-    store.revoke_key(rows[0].id, at(10)).expect("revoked");
-    store.revoke_key(rows[0].id, at(20)).expect("again");
+    store.revoke_key(rows[0].id, at(10), None).expect("revoked");
+    store.revoke_key(rows[0].id, at(20), None).expect("again");
     assert_eq!(store.key(rows[0].id).expect("read").expect("there").revoked_at, Some(at(10)));
-    assert!(matches!(store.rotate_key(rows[0].id, &fresh, None), Err(StoreError::Missing)));
-    assert!(matches!(store.revoke_key(KeyId::from_uuid(uuid(99)), at(1)), Err(StoreError::Missing)));
+    assert!(matches!(store.rotate_key(rows[0].id, &fresh, None, None), Err(StoreError::Missing)));
+    assert!(matches!(store.revoke_key(KeyId::from_uuid(uuid(99)), at(1), None), Err(StoreError::Missing)));
 
     store.touch_keys(&HashMap::from([(rows[1].id, at(50))])).expect("touched");
     store.touch_keys(&HashMap::from([(rows[1].id, at(40)), (rows[2].id, at(40))])).expect("touched");
@@ -147,7 +147,7 @@ fn key_limits(store: &Store) {
     // Keys that are dead do not count, and are forgotten, oldest first, once there are more than the limit.
     for n in 10..20 {
         let last = store.keys(Some(owner), None, 99).expect("read").pop().expect("a key");
-        store.revoke_key(last.id, at(n as i64)).expect("revoked");
+        store.revoke_key(last.id, at(n as i64), None).expect("revoked");
         store.create_key(&key(n, owner), 3, None).expect("created");
     }
     let rows = store.keys(Some(owner), None, 99).expect("read");
@@ -165,10 +165,10 @@ fn operator_keys(store: &Store) {
     assert_eq!(store.keys(None, None, 9).expect("read"), first);
 
     store.create_key(&key(4, KeyOwner::Operator), 9, None).expect("one that expires");
-    assert!(matches!(store.revoke_key(first[0].id, at(5)), Err(StoreError::LastOperator)));
+    assert!(matches!(store.revoke_key(first[0].id, at(5), None), Err(StoreError::LastOperator)));
     store.create_key(&forever(5), 9, None).expect("created");
-    store.revoke_key(first[0].id, at(5)).expect("another stays");
-    assert!(matches!(store.revoke_key(KeyId::from_uuid(uuid(5)), at(5)), Err(StoreError::LastOperator)));
+    store.revoke_key(first[0].id, at(5), None).expect("another stays");
+    assert!(matches!(store.revoke_key(KeyId::from_uuid(uuid(5)), at(5), None), Err(StoreError::LastOperator)));
 }
 
 fn idempotency(store: &Store) {
@@ -201,7 +201,7 @@ fn models_and_adapters(store: &Store) {
     assert!(matches!(store.create_model(&model(2, "Smol"), second.id, "{}", at(9)), Err(StoreError::Exists(_))));
     assert_eq!(store.operation(second.id).expect("read").expect("there").state, OperationState::Pending);
 
-    store.pin_model(row.id, true).expect("pinned");
+    store.pin_model(row.id, true, None).expect("pinned");
     assert!(store.model(&row.name).expect("read").expect("there").pinned);
 
     let adapter = |n: u64, name: &str| AdapterRow {
@@ -218,11 +218,11 @@ fn models_and_adapters(store: &Store) {
     store.create_adapter(&adapter(2, "clerk"), 2, None).expect("added");
     assert!(matches!(store.create_adapter(&adapter(3, "third"), 2, None), Err(StoreError::LimitReached { .. })));
     assert_eq!(store.adapters(row.id).expect("read"), [adapter(2, "clerk"), adapter(1, "poet")]);
-    store.delete_adapter(adapter(2, "clerk").id).expect("removed");
-    assert!(matches!(store.delete_adapter(adapter(2, "clerk").id), Err(StoreError::Missing)));
+    store.delete_adapter(adapter(2, "clerk").id, None).expect("removed");
+    assert!(matches!(store.delete_adapter(adapter(2, "clerk").id, None), Err(StoreError::Missing)));
     assert_eq!(store.all_adapters().expect("read"), [adapter(1, "poet")]);
 
-    store.delete_model(row.id).expect("removed");
+    store.delete_model(row.id, None).expect("removed");
     assert!(store.models().expect("read").is_empty() && store.all_adapters().expect("read").is_empty());
     assert!(matches!(store.create_adapter(&adapter(4, "late"), 2, None), Err(StoreError::NoParent)));
 }

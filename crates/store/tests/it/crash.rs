@@ -26,6 +26,7 @@ fn writer_that_is_killed() {
             secret: KeySecret { hash: [0; 32], hint: String::new() },
             previous: None,
             models_json: None,
+            scopes_json: None,
             created_at: at(0),
             expires_at: None,
             revoked_at: None,

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 use utoipa::openapi::OpenApi as Document;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi, ToSchema};
+
+use crate::http::caller::SESSION_COOKIE;
 
 /// The document without its routes.
 pub fn head() -> Document {
@@ -12,9 +14,9 @@ pub fn head() -> Document {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Freehold", description = "Freehold's own API: tenants, keys, models, operations.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
+    info(title = "Freehold", description = "Freehold's own API: tenants, people, keys, models, operations.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     modifiers(&Key),
-    security(("key" = [])),
+    security(("key" = []), ("session" = [])),
     components(schemas(Refused))
 )]
 struct Head;
@@ -27,7 +29,13 @@ impl Modify for Key {
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("An API key: `fh-...` of a tenant, `fho-...` of the operator."))
             .build();
-        document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
+        let cookie = ApiKeyValue::with_description(
+            SESSION_COOKIE,
+            "Set by POST /api/v1/session. Every method but GET and HEAD takes the header `x-csrf-token` too; `x-freehold-tenant` says which tenant is meant.",
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(scheme));
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 

@@ -5,7 +5,9 @@ mod keys;
 mod models;
 mod operations;
 mod service;
+mod session;
 mod tenants;
+mod users;
 
 use axum::Router;
 use axum::extract::FromRequestParts;
@@ -30,7 +32,9 @@ pub fn routes() -> (Router<App>, OpenApi) {
                 .merge(models::routes())
                 .merge(operations::routes())
                 .merge(service::routes())
-                .merge(tenants::routes()),
+                .merge(session::routes())
+                .merge(tenants::routes())
+                .merge(users::routes()),
         )
         .split_for_parts()
 }

@@ -3,8 +3,8 @@
 use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::response::Response;
-use freehold_control::Actor;
 use freehold_control::auth::{Action, permit};
+use freehold_control::{Actor, By};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -138,31 +138,50 @@ async fn status(State(app): State<App>, Caller(actor): Caller) -> Result<JsonBod
 /// Who the caller is.
 #[derive(Serialize, ToSchema)]
 struct WhoAmI {
-    /// `operator` or `tenant`.
+    /// `operator`; `tenant` for a tenant's key; for a user what it is in the tenant: `owner`, `developer`, `billing`,
+    /// `viewer`, or `none` without a tenant.
     role: &'static str,
     /// The key that was sent.
-    key: String,
+    key: Option<String>,
+    /// The user who is logged in.
+    user: Option<String>,
+    /// The user's address.
+    email: Option<String>,
     /// The tenant's id.
     tenant: Option<String>,
     /// The tenant's name.
     tenant_name: Option<String>,
     /// The models that the key may use; null: all.
     models: Option<Vec<String>>,
+    /// What the key is good for; null: everything that a key can do.
+    scopes: Option<Vec<&'static str>>,
 }
 
 /// Says who the caller is.
 #[utoipa::path(get, path = "/whoami", tag = "service", responses((status = 200, body = WhoAmI), (status = "default", body = Refused)))]
 async fn whoami(Caller(actor): Caller) -> JsonBody<WhoAmI> {
-    let key = actor.key().to_string();
-    JsonBody(match actor {
-        Actor::Operator { .. } => WhoAmI { role: "operator", key, tenant: None, tenant_name: None, models: None },
-        Actor::Tenant(caller) => WhoAmI {
-            role: "tenant",
-            key,
-            tenant: Some(caller.tenant.to_string()),
-            tenant_name: Some(caller.tenant_name.to_string()),
-            models: caller.models.as_ref().map(|models| models.iter().map(ToString::to_string).collect()),
-        },
+    let role = match &actor {
+        Actor::Operator { .. } => "operator",
+        Actor::Tenant(_) => "tenant",
+        Actor::User(caller) => caller.membership.as_ref().map_or("none", |(_, role)| role.as_str()),
+    };
+    let email = match actor.by() {
+        By::Key(_) => None,
+        By::User(_, email) => Some(email.to_string()),
+    };
+    let (models, scopes) = match &actor {
+        Actor::Tenant(caller) => (caller.models.as_ref(), caller.scopes.as_ref()),
+        Actor::Operator { .. } | Actor::User(_) => (None, None),
+    };
+    JsonBody(WhoAmI {
+        role,
+        key: actor.key().map(|key| key.to_string()),
+        user: actor.user().map(|user| user.to_string()),
+        email,
+        tenant: actor.tenant().map(|tenancy| tenancy.tenant.to_string()),
+        tenant_name: actor.tenant().map(|tenancy| tenancy.tenant_name.to_string()),
+        models: models.map(|models| models.iter().map(ToString::to_string).collect()),
+        scopes: scopes.map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect()),
     })
 }
 

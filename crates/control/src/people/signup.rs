@@ -1,0 +1,450 @@
+//! Signing up: from a form to a user with a tenant.
+//!
+//! With mail, a form makes a token and nothing else that opens anything: the password and the wishes of the form travel
+//! with the token and take effect when the mail's reader shows it. So a form filled in by a stranger never sets the
+//! password of an account that the address's owner confirms later. Without mail, everybody who signs up waits for the
+//! operator.
+//!
+//! **Invariant:** the answer to a form is the same for every address.
+
+use freehold_domain::{Email, Error, ErrorCode, InviteId, TenantId, TenantName, Timestamp, UserId, WaitingId};
+use freehold_store::{
+    Account, Arrival, Consumed, Identity, InviteRow, InviteTo, Place, SignedUp as Found, StoreError, TenantRow, TokenPurpose, TokenRow,
+    TrailRow, UserRow, WaitingRow,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::limits::Limited;
+use super::password::Password;
+use super::token::Token;
+use super::{Origin, Person, SignupMode, USERS_MAX, letters, read_email, read_person_name, read_tenant_name};
+use crate::auth::By;
+use crate::facade::Control;
+use crate::tenants::{TENANTS_MAX, WEIGHT_DEFAULT};
+
+/// How long the link of a mail that verifies an address is good.
+const VERIFY_MS: i64 = super::DAY_MS;
+/// How many such links are good at the same time.
+const TOKENS_MAX: u32 = 5;
+
+/// What a sign-up page needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignupInfo {
+    /// Who may sign up.
+    pub mode: SignupMode,
+    /// Whether the service sends mail; if not, everybody waits for the operator.
+    pub mail: bool,
+    /// Providers to log in through.
+    pub oidc: Vec<ProviderView>,
+}
+
+/// A provider to log in through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProviderView {
+    /// Its name in paths.
+    pub name: String,
+    /// Its name for people.
+    pub title: String,
+}
+
+/// The form of a sign-up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignUp {
+    /// The address.
+    pub email: String,
+    /// The password, 10 to 200 characters.
+    pub password: Password,
+    /// What the person is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The name that the tenant is to have; where it is taken, a number is put behind it. After the address if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// An invite code, or the token of an invitation to a tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
+}
+
+/// Where a sign-up stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignupState {
+    /// A mail was sent to confirm the address.
+    Verify,
+    /// On the waiting list.
+    Waiting,
+    /// Done: log in.
+    Ready,
+}
+
+/// What came of a sign-up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignedUp {
+    /// Who signed up.
+    pub user: Person,
+    /// Where it stands.
+    pub state: SignupState,
+    /// The place on the waiting list, from 1; once the address is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
+}
+
+/// The token of a mail.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShownToken {
+    /// The text behind the last slash of the mail's link.
+    pub token: String,
+}
+
+impl std::fmt::Debug for ShownToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ShownToken(..)")
+    }
+}
+
+/// An address that mail is to be sent to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Addressee {
+    /// The address.
+    pub email: String,
+}
+
+/// What takes effect when a mail's reader shows the token. Version 1; stored for a day at most.
+#[derive(Serialize, Deserialize)]
+struct Wishes {
+    password_hash: String,
+    name: String,
+    tenant: String,
+    invite: Option<InviteId>,
+}
+
+pub(crate) fn invalid_token() -> Error {
+    Error::new(ErrorCode::InvalidToken, "This link or code is wrong, was used, or has expired: ask for a new one.")
+}
+
+fn closed() -> Error {
+    Error::new(ErrorCode::SignupClosed, "Nobody can sign up here without an invitation: ask the operator for one.")
+}
+
+/// Who arrives, for [`Control::arrive`].
+pub(crate) struct Newcomer {
+    pub(crate) user: UserRow,
+    pub(crate) account: Account,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) consumed: Consumed,
+    pub(crate) invite: Option<InviteId>,
+    pub(crate) place: Place,
+    /// Whom the trail names; the newcomer itself when it is nobody else.
+    pub(crate) by: Option<By>,
+}
+
+impl Control {
+    /// What a sign-up page needs to know.
+    pub fn signup_info(&self) -> SignupInfo {
+        let settings = self.people_settings();
+        let view = |provider: &super::ProviderSettings| ProviderView { name: provider.name.clone(), title: provider.title.clone() };
+        SignupInfo { mode: settings.signup, mail: self.people().mailer.is_on(), oidc: settings.providers.iter().map(view).collect() }
+    }
+
+    /// Takes the form of a sign-up.
+    ///
+    /// # Errors
+    /// `invalid_request`, `signup_closed`, `invalid_token` for an invitation, `conflict` where an invitation is for an
+    /// address that has an account, `rate_limited`.
+    pub async fn sign_up(&self, form: SignUp, origin: &Origin) -> Result<SignedUp, Error> {
+        let now = self.now();
+        self.people().limits.take(Limited::FormFrom, &origin.to_string(), now)?;
+        let email = read_email(&form.email)?;
+        let name = read_person_name(form.name.as_deref())?;
+        let tenant = read_tenant_name(form.tenant.as_deref(), &email)?;
+        form.password.check()?;
+        let invite = match form.invite.as_deref().map(str::trim).filter(|code| !code.is_empty()) {
+            Some(code) => Some(self.shown_invite(code, Some(&email), origin).await?),
+            None if self.people_settings().signup == SignupMode::Closed => return Err(closed()),
+            None => None,
+        };
+        let password_hash = self.people().passwords.hash(&form.password).await?;
+        let user = UserRow {
+            id: UserId::from_uuid(self.new_uuid()),
+            email,
+            name,
+            password_hash: None,
+            operator: false,
+            verified_at: None,
+            created_at: now,
+            last_login_at: None,
+        };
+        match invite {
+            // Who has this invitation reads the address's mail, or was vouched for by the operator.
+            Some(invite) if invite.to.email().is_some() || !self.people().mailer.is_on() => {
+                let user = UserRow { password_hash: Some(password_hash), ..user };
+                self.sign_up_invited(user, &tenant, &invite).await
+            }
+            invite => self.sign_up_unproved(user, password_hash, tenant, invite).await,
+        }
+    }
+
+    async fn sign_up_invited(&self, user: UserRow, tenant: &TenantName, invite: &InviteRow) -> Result<SignedUp, Error> {
+        let email = user.email.clone();
+        let found = self.store(move |store| store.user_by_email(&email)).await?;
+        let (user, account) = match found {
+            Some(known) if known.verified_at.is_some() => {
+                let message = "There is an account with this address: log in, and open the invitation's link again to accept it.";
+                return Err(Error::new(ErrorCode::Conflict, message).with_param("email"));
+            }
+            Some(unproved) => (UserRow { id: unproved.id, verified_at: Some(self.now()), ..user }, Account::Proved),
+            None => (UserRow { verified_at: Some(self.now()), ..user }, Account::New),
+        };
+        let place = self.place_of(invite, tenant);
+        let newcomer = Newcomer { user, account, identity: None, consumed: Consumed::Nothing, invite: Some(invite.id), place, by: None };
+        self.arrive(newcomer).await
+    }
+
+    async fn sign_up_unproved(
+        &self,
+        user: UserRow,
+        password_hash: String,
+        tenant: TenantName,
+        invite: Option<InviteRow>,
+    ) -> Result<SignedUp, Error> {
+        let now = self.now();
+        let person = Person { id: None, email: user.email.clone(), name: user.name.clone(), operator: false };
+        // The store writes the same number of rows for an address that it knows.
+        let event = self.event(None, None, "signup.asked", user.email.as_str(), json!({}));
+        if !self.people().mailer.is_on() {
+            let waiting = self.waiting_row(user.id, tenant);
+            let user = UserRow { password_hash: Some(password_hash), ..user };
+            self.store(move |store| store.sign_up(&user, None, Some(&waiting), TOKENS_MAX, USERS_MAX, Some(&event))).await?;
+            return Ok(SignedUp { user: person, state: SignupState::Waiting, position: None });
+        }
+        let wishes = Wishes { password_hash, name: user.name.clone(), tenant: tenant.to_string(), invite: invite.map(|invite| invite.id) };
+        let token = Token::generate()?;
+        let row = self.verify_token(&token, user.id, serde_json::to_string(&wishes).map_err(Error::internal)?);
+        let may_mail = self.people().limits.take(Limited::MailTo, person.email.as_str(), now).is_ok();
+        let found = self
+            .store(move |store| store.sign_up(&user, Some(&row).filter(|_| may_mail), None, TOKENS_MAX, USERS_MAX, Some(&event)))
+            .await?;
+        if may_mail {
+            let url = &self.people_settings().public_url;
+            let letter = match found {
+                Found::Open(_) => letters::verify(url, &token),
+                Found::Known(_) => letters::known(url),
+            };
+            self.people().mailer.send(&person.email, letter);
+        }
+        Ok(SignedUp { user: person, state: SignupState::Verify, position: None })
+    }
+
+    fn verify_token(&self, token: &Token, user_id: UserId, data_json: String) -> TokenRow {
+        let now = self.now();
+        TokenRow {
+            hash: token.hash(),
+            purpose: TokenPurpose::Verify,
+            user_id,
+            data_json,
+            created_at: now,
+            expires_at: now.plus_ms(VERIFY_MS),
+        }
+    }
+
+    pub(crate) fn waiting_row(&self, user_id: UserId, tenant_name: TenantName) -> WaitingRow {
+        WaitingRow { id: WaitingId::from_uuid(self.new_uuid()), user_id, tenant_name, created_at: self.now() }
+    }
+
+    pub(crate) fn new_tenant_row(&self, name: &TenantName) -> TenantRow {
+        TenantRow { id: TenantId::from_uuid(self.new_uuid()), name: name.clone(), weight: WEIGHT_DEFAULT, created_at: self.now() }
+    }
+
+    /// Where an invitation leads.
+    pub(crate) fn place_of(&self, invite: &InviteRow, tenant: &TenantName) -> Place {
+        match &invite.to {
+            InviteTo::Service(_) => Place::NewTenant(self.new_tenant_row(tenant)),
+            InviteTo::Tenant { tenant, role, .. } => Place::Tenant(*tenant, *role),
+        }
+    }
+
+    /// Where somebody goes who comes without an invitation.
+    pub(crate) fn place_by_mode(&self, user: UserId, tenant: &TenantName) -> Result<Place, Error> {
+        match self.people_settings().signup {
+            SignupMode::Open => Ok(Place::NewTenant(self.new_tenant_row(tenant))),
+            SignupMode::Preview => Ok(Place::Waiting(self.waiting_row(user, tenant.clone()))),
+            SignupMode::Closed => Err(closed()),
+        }
+    }
+
+    /// The invitation with this code, if it is for this address or for any.
+    pub(crate) async fn shown_invite(&self, code: &str, email: Option<&Email>, origin: &Origin) -> Result<InviteRow, Error> {
+        let now = self.now();
+        self.people().limits.take(Limited::TokenFrom, &origin.to_string(), now)?;
+        let hash = Token::read(code).ok_or_else(invalid_token)?.hash();
+        let invite = self.store(move |store| store.invite_by_code(&hash, now)).await?.ok_or_else(invalid_token)?;
+        match (invite.to.email(), email) {
+            (Some(theirs), Some(email)) if theirs != email => Err(invalid_token()),
+            _ => Ok(invite),
+        }
+    }
+
+    /// Takes the token of a mail: of one that verifies an address, or of an invitation to somebody who has an account.
+    ///
+    /// # Errors
+    /// `invalid_token`, `conflict` for an invitation of somebody who has no account yet, `rate_limited`.
+    pub async fn verify(&self, shown: &ShownToken, origin: &Origin) -> Result<SignedUp, Error> {
+        let now = self.now();
+        self.people().limits.take(Limited::TokenFrom, &origin.to_string(), now)?;
+        let hash = Token::read(&shown.token).ok_or_else(invalid_token)?.hash();
+        let Some((token, user)) = self.store(move |store| store.token(&hash, TokenPurpose::Verify, now)).await? else {
+            return self.accept_invite(&shown.token, origin).await;
+        };
+        let wishes: Wishes = serde_json::from_str(&token.data_json).map_err(Error::internal)?;
+        let tenant = wishes.tenant.parse().map_err(Error::internal)?;
+        let invite = match wishes.invite {
+            Some(id) => self.store(move |store| store.invite(id)).await?.filter(|invite| is_usable(invite, now)),
+            None => None,
+        };
+        let place = match &invite {
+            Some(invite) => self.place_of(invite, &tenant),
+            None => self.place_by_mode(user.id, &tenant)?,
+        };
+        let user = UserRow { name: wishes.name, password_hash: Some(wishes.password_hash), verified_at: Some(now), ..user };
+        let newcomer = Newcomer {
+            user,
+            account: Account::Proved,
+            identity: None,
+            consumed: Consumed::Token(hash),
+            invite: invite.map(|invite| invite.id),
+            place,
+            by: None,
+        };
+        self.arrive(newcomer).await
+    }
+
+    /// Makes a user with an account a member of the tenant that it was invited to.
+    async fn accept_invite(&self, code: &str, origin: &Origin) -> Result<SignedUp, Error> {
+        let invite = self.shown_invite(code, None, origin).await?;
+        let InviteTo::Tenant { tenant, role, email } = &invite.to else {
+            return Err(Error::new(ErrorCode::Conflict, "This is an invite code: sign up with it as `invite`."));
+        };
+        let email = email.clone();
+        let user = self.store(move |store| store.user_by_email(&email)).await?.filter(|user| user.verified_at.is_some());
+        let Some(user) = user else {
+            return Err(Error::new(ErrorCode::Conflict, "You have no account yet: sign up with this token as `invite`."));
+        };
+        let newcomer = Newcomer {
+            user,
+            account: Account::Kept,
+            identity: None,
+            consumed: Consumed::Nothing,
+            invite: Some(invite.id),
+            place: Place::Tenant(*tenant, *role),
+            by: None,
+        };
+        self.arrive(newcomer).await
+    }
+
+    /// Sends the mail that verifies an address again, if somebody has signed up with it. Says nothing of whether.
+    ///
+    /// # Errors
+    /// `invalid_request`, `rate_limited`.
+    pub fn resend_verification(&self, to: &Addressee, origin: &Origin) -> Result<(), Error> {
+        let now = self.now();
+        self.people().limits.take(Limited::FormFrom, &origin.to_string(), now)?;
+        let email = read_email(&to.email)?;
+        let control = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = control.resend(email, now).await {
+                tracing::error!(message = error.message, context = error.context, "a mail was not sent again");
+            }
+        });
+        Ok(())
+    }
+
+    async fn resend(&self, email: Email, now: Timestamp) -> Result<(), Error> {
+        let address = email.clone();
+        let Some(user) = self.store(move |store| store.user_by_email(&address)).await? else { return Ok(()) };
+        let id = user.id;
+        let Some(before) = self.store(move |store| store.newest_token(id, TokenPurpose::Verify, now)).await? else { return Ok(()) };
+        if user.verified_at.is_some() || self.people().limits.take(Limited::MailTo, email.as_str(), now).is_err() {
+            return Ok(());
+        }
+        let token = Token::generate()?;
+        let row = self.verify_token(&token, user.id, before.data_json);
+        self.store(move |store| store.create_token(&row, TOKENS_MAX, None)).await?;
+        self.people().mailer.send(&email, letters::verify(&self.people_settings().public_url, &token));
+        Ok(())
+    }
+
+    /// Writes an arrival, tells who must know of a new tenant, and says where the newcomer stands.
+    pub(crate) async fn arrive(&self, newcomer: Newcomer) -> Result<SignedUp, Error> {
+        let user = newcomer.user.id;
+        let person = Person::from(&newcomer.user);
+        let new_tenant = match &newcomer.place {
+            Place::NewTenant(row) => Some(row.id),
+            _ => None,
+        };
+        let by_signup = newcomer.by.is_none();
+        let waits = matches!(newcomer.place, Place::Waiting(_));
+        let arrival = Arrival {
+            trail: self.arrival_events(&newcomer),
+            user: newcomer.user,
+            account: newcomer.account,
+            identity: newcomer.identity,
+            consumed: newcomer.consumed,
+            invite: newcomer.invite,
+            place: newcomer.place,
+            now: self.now(),
+            users_max: USERS_MAX,
+            tenants_max: TENANTS_MAX,
+        };
+        self.store(move |store| store.arrive(&arrival)).await.map_err(|error| match error {
+            StoreError::Missing => invalid_token(),
+            StoreError::Exists(_) => {
+                Error::new(ErrorCode::Conflict, "There is an account with this address already: log in.").with_context(error)
+            }
+            other => other.into(),
+        })?;
+        if let Some(tenant) = new_tenant {
+            self.shared.hooks.tenant_created(tenant, by_signup);
+        }
+        if !waits {
+            return Ok(SignedUp { user: person, state: SignupState::Ready, position: None });
+        }
+        let position = self.store(move |store| store.waiting_position(user)).await?;
+        Ok(SignedUp { user: person, state: SignupState::Waiting, position })
+    }
+
+    fn arrival_events(&self, newcomer: &Newcomer) -> Vec<TrailRow> {
+        let user = &newcomer.user;
+        let by = newcomer.by.clone().unwrap_or(By::User(user.id, user.email.clone()));
+        let about = json!({"email": user.email.as_str()});
+        let tenant = match &newcomer.place {
+            Place::Tenant(tenant, _) => Some(*tenant),
+            Place::NewTenant(row) => Some(row.id),
+            Place::Nowhere | Place::Waiting(_) => None,
+        };
+        let mut events = Vec::new();
+        if newcomer.account != Account::Kept {
+            events.push(self.event(Some(&by), tenant, "user.created", &user.id.to_string(), about.clone()));
+        }
+        match &newcomer.place {
+            Place::Nowhere => {}
+            Place::Tenant(tenant, role) => {
+                let about = json!({"email": user.email.as_str(), "role": role.as_str()});
+                events.push(self.event(Some(&by), Some(*tenant), "member.joined", &user.id.to_string(), about));
+            }
+            Place::NewTenant(row) => {
+                events.push(self.event(Some(&by), Some(row.id), "tenant.created", &row.id.to_string(), json!({"name": row.name.as_str()})));
+            }
+            Place::Waiting(_) => events.push(self.event(Some(&by), None, "user.waits", &user.id.to_string(), about)),
+        }
+        events
+    }
+}
+
+fn is_usable(invite: &InviteRow, now: Timestamp) -> bool {
+    invite.uses < invite.uses_max && invite.expires_at > now
+}

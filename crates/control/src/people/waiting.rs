@@ -1,0 +1,78 @@
+//! The waiting list: who is on it, and letting people in.
+
+use freehold_domain::{Email, Error, TenantName, Timestamp, WaitingId};
+use freehold_store::{Account, Consumed, Place, UserRow};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::letters;
+use super::signup::{Newcomer, SignedUp};
+use crate::auth::{Action, Actor, not_found, permit};
+use crate::facade::Control;
+use crate::page::{Page, PageRequest};
+
+/// A place on the waiting list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingView {
+    /// Its id.
+    #[schema(value_type = String, example = "wait_01jz8v6w9qf3s8s4k2m1n0p7rt")]
+    pub id: WaitingId,
+    /// Who waits.
+    #[schema(value_type = String)]
+    pub email: Email,
+    /// The name that the tenant is to have.
+    #[schema(value_type = String)]
+    pub tenant_name: TenantName,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+impl Control {
+    /// The waiting list, the next first.
+    ///
+    /// # Errors
+    /// `permission_denied`, `invalid_request` for a bad page.
+    pub async fn list_waiting(&self, actor: &Actor, page: &PageRequest) -> Result<Page<WaitingView>, Error> {
+        permit(actor, Action::ManageUsers)?;
+        let (limit, after) = page.read::<WaitingId>()?;
+        let rows = self.store(move |store| store.waiting(after, limit + 1)).await?;
+        let view = |(row, email): (freehold_store::WaitingRow, Email)| WaitingView {
+            id: row.id,
+            email,
+            tenant_name: row.tenant_name,
+            created_at: row.created_at,
+        };
+        Ok(Page::of(rows, limit, |(row, _)| row.id.to_string(), view))
+    }
+
+    /// Lets somebody in: makes the tenant, and where the service sends no mail takes the address for verified.
+    ///
+    /// # Errors
+    /// `permission_denied`, `not_found`, `conflict` at the limit of tenants.
+    pub async fn admit(&self, actor: &Actor, id: &str) -> Result<SignedUp, Error> {
+        permit(actor, Action::ManageUsers)?;
+        let id: WaitingId = id.parse().map_err(|_| not_found("place on the waiting list"))?;
+        let found = self
+            .store(move |store| {
+                let Some(row) = store.waiting_entry(id)? else { return Ok(None) };
+                Ok(store.user(row.user_id)?.map(|user| (row, user)))
+            })
+            .await?;
+        let (row, user) = found.ok_or_else(|| not_found("place on the waiting list"))?;
+        let email = user.email.clone();
+        let account = if user.verified_at.is_some() { Account::Kept } else { Account::Proved };
+        let newcomer = Newcomer {
+            user: UserRow { verified_at: user.verified_at.or(Some(self.now())), ..user },
+            account,
+            identity: None,
+            consumed: Consumed::Waiting(id),
+            invite: None,
+            place: Place::NewTenant(self.new_tenant_row(&row.tenant_name)),
+            by: Some(actor.by()),
+        };
+        let admitted = self.arrive(newcomer).await?;
+        self.people().mailer.send(&email, letters::admitted(&self.people_settings().public_url));
+        Ok(admitted)
+    }
+}

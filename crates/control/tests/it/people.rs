@@ -1,0 +1,310 @@
+//! People, with a clock that moves when it is told to: what expires, what is limited, what is told to whom.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use freehold_control::page::PageRequest;
+use freehold_control::people::mail::MailSettings;
+use freehold_control::people::members::{ChangedUser, NewUser, UserListRequest, WhichTenant};
+use freehold_control::people::password::Password;
+use freehold_control::people::recovery::NewPassword;
+use freehold_control::people::session::LogIn;
+use freehold_control::people::signup::{Addressee, ShownToken, SignUp, SignupState};
+use freehold_control::people::{Origin, SignupMode};
+use freehold_control::trail::TrailRequest;
+use freehold_control::{Actor, PeopleSettings};
+use tempfile::TempDir;
+
+use crate::{Fixture, code, fixture_with};
+
+const PASSWORD: &str = "correct horse";
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+struct World {
+    made: Fixture,
+    mail: TempDir,
+}
+
+fn here() -> Origin {
+    Origin::new(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+fn form(email: &str) -> SignUp {
+    SignUp { email: email.to_owned(), password: Password::new(PASSWORD), ..SignUp::default() }
+}
+
+fn login(email: &str, password: &str) -> LogIn {
+    LogIn { email: email.to_owned(), password: Password::new(password) }
+}
+
+async fn world(signup: SignupMode) -> World {
+    let mail = tempfile::tempdir().expect("a folder");
+    let settings = PeopleSettings { signup, mail: MailSettings::Folder(mail.path().to_owned()), ..PeopleSettings::default() };
+    World { made: fixture_with(settings).await, mail }
+}
+
+/// The letters in a folder, in the order of their writing.
+fn letters(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "eml")).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read_to_string(path).expect("a letter")).collect()
+}
+
+impl World {
+    /// The `n`th letter, once it is there.
+    async fn letter(&self, n: usize) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(letter) = letters(self.mail.path()).into_iter().nth(n) {
+                return letter;
+            }
+            assert!(Instant::now() < deadline, "no letter {n}: {:?}", letters(self.mail.path()));
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The token of the `n`th letter.
+    async fn token(&self, n: usize) -> String {
+        let letter = self.letter(n).await;
+        let link = letter.lines().find(|line| line.contains("/#/")).unwrap_or_else(|| panic!("no link in {letter}"));
+        link.trim().rsplit('/').next().expect("a token").to_owned()
+    }
+
+    async fn verify(&self, token: &str) -> Result<SignupState, freehold_domain::Error> {
+        Ok(self.made.control.verify(&ShownToken { token: token.to_owned() }, &here()).await?.state)
+    }
+
+    async fn log_in(&self, email: &str, password: &str) -> Result<String, freehold_domain::Error> {
+        Ok(self.made.control.log_in(&login(email, password), &here(), None).await?.token)
+    }
+
+    async fn actor(&self, token: &str) -> Actor {
+        self.made.control.session(token).await.expect("a session").actor(None).expect("an actor")
+    }
+
+    /// A user with a tenant, who is logged in.
+    async fn user(&self, email: &str) -> Actor {
+        let before = letters(self.mail.path()).len();
+        self.made.control.sign_up(form(email), &here()).await.expect("signed up");
+        let token = self.token(before).await;
+        assert_eq!(self.verify(&token).await.expect("verified"), SignupState::Ready);
+        self.actor(&self.log_in(email, PASSWORD).await.expect("logged in")).await
+    }
+}
+
+#[tokio::test]
+async fn an_address_is_verified_before_anything_opens() {
+    let world = world(SignupMode::Open).await;
+    let control = &world.made.control;
+    let signed_up =
+        control.sign_up(SignUp { tenant: Some("lab".to_owned()), ..form("Ada@Example.org") }, &here()).await.expect("signed up");
+    assert_eq!((signed_up.state, signed_up.user.email.as_str()), (SignupState::Verify, "ada@example.org"));
+    assert_eq!(code(world.log_in("ada@example.org", PASSWORD).await), "invalid_credentials");
+    let token = world.token(0).await;
+    assert_eq!(world.verify(&token).await.expect("verified"), SignupState::Ready);
+    assert_eq!(code(world.verify(&token).await), "invalid_token", "a token is good once");
+    assert_eq!(code(world.log_in("ada@example.org", "another password").await), "invalid_credentials");
+    let actor = world.actor(&world.log_in("ADA@example.org", PASSWORD).await.expect("logged in")).await;
+    assert_eq!(actor.tenant().map(|tenancy| tenancy.tenant_name.as_str()), Some("lab"));
+    let events = control.trail(&actor, &TrailRequest::default()).await.expect("the trail").data;
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["freehold.session.created", "freehold.tenant.created", "freehold.user.created"]);
+    let text = serde_json::to_string(&events).expect("JSON");
+    assert!(!text.contains(PASSWORD) && !text.contains(&token) && !text.contains("argon2"), "{text}");
+    let disk = std::fs::read(world.made.dir.path().join("data/freehold.sqlite3-wal")).expect("the log");
+    assert!(!disk.windows(token.len()).any(|window| window == token.as_bytes()), "tokens are not on the disk");
+}
+
+#[tokio::test]
+async fn what_a_stranger_typed_never_opens_an_account() {
+    let world = world(SignupMode::Open).await;
+    let strangers = SignUp { password: Password::new("the stranger's"), ..form("ada@example.org") };
+    world.made.control.sign_up(strangers, &here()).await.expect("signed up");
+    world.letter(0).await;
+    world.made.control.sign_up(form("ada@example.org"), &here()).await.expect("signed up");
+    world.verify(&world.token(1).await).await.expect("the owner's own link");
+    assert_eq!(code(world.log_in("ada@example.org", "the stranger's").await), "invalid_credentials");
+    world.log_in("ada@example.org", PASSWORD).await.expect("the owner's password");
+    assert_eq!(code(world.verify(&world.token(0).await).await), "invalid_token", "the other link is gone");
+}
+
+#[tokio::test]
+async fn links_sessions_and_invitations_expire_by_the_clock() {
+    let world = world(SignupMode::Open).await;
+    let control = &world.made.control;
+    control.sign_up(form("late@example.org"), &here()).await.expect("signed up");
+    let token = world.token(0).await;
+    world.made.clock.advance_ms(24 * HOUR_MS);
+    assert_eq!(code(world.verify(&token).await), "invalid_token");
+
+    world.user("ada@example.org").await;
+    let session = world.log_in("ada@example.org", PASSWORD).await.expect("logged in");
+    control.forgot_password(&Addressee { email: "ada@example.org".to_owned() }, &here()).expect("asked");
+    let reset = world.token(2).await;
+    world.made.clock.advance_ms(HOUR_MS);
+    let new = NewPassword { token: reset, password: Password::new("another password") };
+    assert_eq!(code(control.reset_password(&new, &here()).await), "invalid_token");
+    control.session(&session).await.expect("still good");
+    world.made.clock.advance_ms(14 * 24 * HOUR_MS);
+    assert_eq!(code(control.session(&session).await.map(|_| ())), "invalid_session");
+
+    let invite = control.create_invite(&world.made.operator, Default::default()).await.expect("made");
+    world.made.clock.advance_ms(7 * 24 * HOUR_MS);
+    let late = SignUp { invite: invite.code, ..form("x@example.org") };
+    assert_eq!(code(control.sign_up(late, &here()).await), "invalid_token");
+    control.forget_ended().await.expect("forgotten");
+    let users = control.list_users(&world.made.operator, &UserListRequest::default()).await.expect("users").data;
+    assert_eq!(users.iter().map(|user| user.email.as_str()).collect::<Vec<_>>(), ["ada@example.org"], "the unverified account is gone");
+    assert!(control.list_invites(&world.made.operator, &PageRequest::default()).await.expect("invites").data.is_empty());
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down() {
+    let world = world(SignupMode::Open).await;
+    world.user("ada@example.org").await;
+    for _ in 0..20 {
+        assert_eq!(code(world.log_in("ada@example.org", "not the password").await), "invalid_credentials");
+    }
+    let error = world.log_in("ada@example.org", PASSWORD).await.expect_err("even the right one");
+    assert_eq!((error.code.as_str(), error.retry_after_s), ("rate_limited", Some(15 * 60 + 1)));
+    let elsewhere = Origin::new("203.0.113.9".parse().expect("an address"));
+    let error = world.made.control.log_in(&login("ada@example.org", PASSWORD), &elsewhere, None).await.map(|_| ());
+    assert_eq!(code(error), "rate_limited", "from another address too");
+    assert_eq!(code(world.log_in("nobody@example.org", PASSWORD).await), "invalid_credentials", "another account is not slowed");
+    world.made.clock.advance_ms(15 * 60 * 1000);
+    world.log_in("ada@example.org", PASSWORD).await.expect("again");
+}
+
+#[tokio::test]
+async fn a_waiting_list_has_positions_and_lets_in() {
+    let world = world(SignupMode::Preview).await;
+    let control = &world.made.control;
+    for (n, email) in ["a@example.org", "b@example.org"].into_iter().enumerate() {
+        control.sign_up(form(email), &here()).await.expect("signed up");
+        let token = ShownToken { token: world.token(n).await };
+        let verified = control.verify(&token, &here()).await.expect("verified");
+        assert_eq!((verified.state, verified.position), (SignupState::Waiting, Some(n as u32 + 1)));
+    }
+    let waits = world.actor(&world.log_in("b@example.org", PASSWORD).await.expect("logged in")).await;
+    assert!(waits.tenant().is_none());
+    assert_eq!(code(control.list_keys(&waits, None, &PageRequest::default()).await), "permission_denied");
+    let list = control.list_waiting(&world.made.operator, &PageRequest::default()).await.expect("the list").data;
+    assert_eq!(code(control.list_waiting(&world.made.main, &PageRequest::default()).await), "permission_denied");
+    control.admit(&world.made.operator, &list[1].id.to_string()).await.expect("admitted");
+    assert_eq!(code(control.admit(&world.made.operator, &list[1].id.to_string()).await), "not_found");
+    assert!(world.letter(2).await.contains("You are in"));
+    let is_in = world.actor(&world.log_in("b@example.org", PASSWORD).await.expect("logged in")).await;
+    assert_eq!(is_in.tenant().map(|tenancy| tenancy.tenant_name.as_str()), Some("b"));
+
+    let invite = control.create_invite(&world.made.operator, Default::default()).await.expect("made").code;
+    control.sign_up(SignUp { invite: invite.clone(), ..form("c@example.org") }, &here()).await.expect("signed up");
+    assert_eq!(world.verify(&world.token(3).await).await.expect("verified"), SignupState::Ready, "past the list");
+    assert_eq!(code(control.sign_up(SignUp { invite, ..form("d@example.org") }, &here()).await), "invalid_token", "a code is used up");
+}
+
+#[tokio::test]
+async fn without_mail_the_operator_lets_people_in() {
+    let made = fixture_with(PeopleSettings { signup: SignupMode::Open, ..PeopleSettings::default() }).await;
+    let signed_up = made.control.sign_up(form("ada@example.org"), &here()).await.expect("signed up");
+    assert_eq!(signed_up.state, SignupState::Waiting);
+    assert_eq!(made.control.sign_up(form("ada@example.org"), &here()).await.expect("again"), signed_up);
+    assert_eq!(code(made.control.log_in(&login("ada@example.org", PASSWORD), &here(), None).await.map(|_| ())), "invalid_credentials");
+    let list = made.control.list_waiting(&made.operator, &PageRequest::default()).await.expect("the list").data;
+    assert_eq!(list.len(), 1);
+    made.control.admit(&made.operator, &list[0].id.to_string()).await.expect("admitted");
+    made.control.log_in(&login("ada@example.org", PASSWORD), &here(), None).await.expect("logged in");
+    assert_eq!(made.control.sign_up(form("ada@example.org"), &here()).await.expect("the same answer"), signed_up);
+}
+
+#[tokio::test]
+async fn a_team_is_invited_and_keeps_an_owner() {
+    let world = world(SignupMode::Closed).await;
+    let control = &world.made.control;
+    assert_eq!(code(control.sign_up(form("a@example.org"), &here()).await), "signup_closed");
+    let owner = NewUser {
+        email: "owner@example.org".to_owned(),
+        role: Some("owner".to_owned()),
+        tenant: Some("main".to_owned()),
+        password: Some(Password::new(PASSWORD)),
+        ..NewUser::default()
+    };
+    control.create_user(&world.made.operator, owner.clone()).await.expect("made");
+    assert_eq!(code(control.create_user(&world.made.operator, owner).await), "conflict");
+    let owner = world.actor(&world.log_in("owner@example.org", PASSWORD).await.expect("logged in")).await;
+    let invited = NewUser { email: "dev@example.org".to_owned(), role: Some("developer".to_owned()), ..NewUser::default() };
+    let invite = control.create_user(&owner, invited.clone()).await.expect("invited").invite.expect("an invitation");
+    assert_eq!((invite.code, invite.mailed), (None, true), "the inviter does not see the code");
+    let code_of_mail = world.token(0).await;
+    assert_eq!(code(world.verify(&code_of_mail).await), "conflict", "no account yet");
+    let wrong = SignUp { invite: Some(code_of_mail.clone()), ..form("mallory@example.org") };
+    assert_eq!(code(control.sign_up(wrong, &here()).await), "invalid_token", "it is for one address");
+    let right = SignUp { invite: Some(code_of_mail.clone()), ..form("dev@example.org") };
+    assert_eq!(control.sign_up(right.clone(), &here()).await.expect("signed up").state, SignupState::Ready);
+    assert_eq!(code(control.sign_up(right, &here()).await), "invalid_token", "it is good once");
+    assert_eq!(code(control.create_user(&owner, invited).await), "conflict", "a member already");
+
+    let dev = world.actor(&world.log_in("dev@example.org", PASSWORD).await.expect("logged in")).await;
+    let here_only = WhichTenant::default();
+    let role = |role: &str| ChangedUser { role: Some(role.to_owned()), ..ChangedUser::default() };
+    assert_eq!(code(control.change_user(&dev, "dev@example.org", &here_only, role("owner")).await), "permission_denied");
+    assert_eq!(code(control.remove_user(&dev, "owner@example.org", &here_only).await), "permission_denied");
+    assert_eq!(code(control.remove_user(&owner, "owner@example.org", &here_only).await), "conflict", "the last owner");
+    assert_eq!(code(control.change_user(&owner, "owner@example.org", &here_only, role("viewer")).await), "conflict");
+    assert_eq!(code(control.change_user(&owner, "dev@example.org", &here_only, role("king")).await), "invalid_request");
+    assert_eq!(code(control.change_user(&owner, "nobody@example.org", &here_only, role("viewer")).await), "not_found");
+    let operators = ChangedUser { operator: Some(true), ..ChangedUser::default() };
+    assert_eq!(code(control.change_user(&owner, "owner@example.org", &here_only, operators).await), "permission_denied");
+    control.change_user(&owner, "dev@example.org", &here_only, role("owner")).await.expect("two owners");
+    control.remove_user(&owner, "owner@example.org", &here_only).await.expect("one may leave");
+    assert_eq!(code(control.remove_user(&world.made.operator, "dev@example.org", &WhichTenant::default()).await), "ok", "alone in it");
+}
+
+#[tokio::test]
+async fn an_invitation_waits_for_who_has_an_account() {
+    let world = world(SignupMode::Open).await;
+    let ada = world.user("ada@example.org").await;
+    world.user("bob@example.org").await;
+    let invited = NewUser { email: "bob@example.org".to_owned(), role: Some("viewer".to_owned()), ..NewUser::default() };
+    world.made.control.create_user(&ada, invited).await.expect("invited");
+    let token = world.token(2).await;
+    assert_eq!(world.verify(&token).await.expect("accepted"), SignupState::Ready);
+    assert_eq!(code(world.verify(&token).await), "invalid_token");
+    let session = world.made.control.session(&world.log_in("bob@example.org", PASSWORD).await.expect("logged in")).await.expect("good");
+    let there = session.actor(Some("ada")).expect("a member");
+    let here_first = session.actor(None).expect("a member");
+    assert_eq!(here_first.tenant().map(|tenancy| tenancy.tenant_name.as_str()), Some("bob"), "the own tenant stays the first");
+    assert_eq!(code(world.made.control.create_key(&there, Default::default(), None).await), "permission_denied");
+    assert_eq!(code(session.actor(Some("main"))), "not_found");
+}
+
+#[tokio::test]
+async fn what_is_typed_is_checked() {
+    let world = world(SignupMode::Open).await;
+    let huge = "x".repeat(1 << 20);
+    for (bad, param) in [
+        (form(""), "email"),
+        (form("no address"), "email"),
+        (form(&format!("{huge}@example.org")), "email"),
+        (form("a@example.org\r\nBcc: b@example.org"), "email"),
+        (SignUp { password: Password::new(""), ..form("a@example.org") }, "password"),
+        (SignUp { password: Password::new("short"), ..form("a@example.org") }, "password"),
+        (SignUp { password: Password::new(huge.clone()), ..form("a@example.org") }, "password"),
+        (SignUp { name: Some(huge.clone()), ..form("a@example.org") }, "name"),
+        (SignUp { name: Some("a\nb".to_owned()), ..form("a@example.org") }, "name"),
+        (SignUp { tenant: Some("../etc".to_owned()), ..form("a@example.org") }, "tenant"),
+    ] {
+        let error = world.made.control.sign_up(bad, &here()).await.expect_err(param);
+        assert_eq!((error.code.as_str(), error.param.as_deref()), ("invalid_request", Some(param)));
+    }
+    for token in ["", "x", "ä", "' OR 1=1 --", &huge] {
+        assert_eq!(code(world.verify(token).await), "invalid_token");
+        let new = NewPassword { token: token.to_owned(), password: Password::new(PASSWORD) };
+        assert_eq!(code(world.made.control.reset_password(&new, &here()).await), "invalid_token");
+        assert_eq!(code(world.made.control.session(token).await.map(|_| ())), "invalid_session");
+    }
+    for password in ["", &huge] {
+        assert_eq!(code(world.log_in("a@example.org", password).await), "invalid_credentials");
+    }
+}
