@@ -8,9 +8,11 @@
 pub mod api;
 mod body;
 mod caller;
+mod delivery;
 mod health;
 mod llama;
 mod openai;
+mod prices;
 mod reply;
 mod server;
 mod stream;
@@ -67,6 +69,7 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/prices", get(prices::page))
         .route("/metrics", get(health::metrics))
         .route("/", get(health::landing))
         .fallback(reply::no_such_path)

@@ -1,6 +1,8 @@
 //! The real binary, driven from outside: by HTTP, by its CLI and by the vendors' SDKs.
 
 mod admin;
+mod billing;
+mod billing_crash;
 mod browser;
 mod cli;
 mod crash;
