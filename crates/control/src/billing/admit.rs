@@ -9,7 +9,9 @@
 use freehold_domain::{Error, ErrorCode, HoldId, KeyId, ModelName, NanoUnits, RequestId, TenantId, Timestamp};
 use freehold_ledger::limits::{LimitKind, Spent};
 use freehold_ledger::usage::{Quantities, Subject, Usage};
-use freehold_ledger::{Account, AccountKind, Month, Refusal, UsageOutcome, UsageRecord, calendar, derive};
+use freehold_ledger::{Account, AccountKind, Limits, Month, Refusal, UsageOutcome, UsageRecord, calendar, derive};
+
+use freehold_store::StoreError;
 
 use super::commit::{Job, Receipt};
 use super::meter::{Loaded, NotAdmitted, Wish};
@@ -49,7 +51,7 @@ impl Control {
     ///
     /// # Errors
     /// `rate_limited`, `budget_exhausted`, `insufficient_credit`, and `model_not_found` for a model without a price.
-    pub async fn admit(&self, ask: Ask<'_>) -> Result<Ticket, Error> {
+    pub async fn admit_request(&self, ask: Ask<'_>) -> Result<Ticket, Error> {
         let now = self.now();
         let hold = HoldId::from_uuid(ask.request.to_uuid());
         let held = loop {
@@ -92,22 +94,39 @@ impl Control {
         let (today, month) = (calendar::day_of(now), calendar::day_of(Month::of(now).start()));
         let loaded = self
             .store(move |store| {
-                let spent = |key: Option<KeyId>| {
+                let spent = |key: Option<KeyId>, limits: &Limits| {
                     let (day, month) = (store.spent(tenant, key, today)?, store.spent(tenant, key, month)?);
-                    Ok::<_, freehold_store::StoreError>(Spent { day, month, day_alerted_percent: 0, month_alerted_percent: 0 })
+                    Ok::<_, StoreError>(Spent {
+                        day,
+                        month,
+                        day_alerted_percent: told(limits, limits.budget_day, day),
+                        month_alerted_percent: told(limits, limits.budget_month, month),
+                    })
                 };
                 let empty = Account::new(AccountKind::Customer, Some(tenant), currency);
                 let account = store.account(empty.id)?.unwrap_or(empty).with_floor(store.terms(tenant)?.floor());
                 let limits = store.limits(tenant, None)?.unwrap_or_default().limits;
                 let key = match key {
-                    Some(key) => Some((key, store.limits(tenant, Some(key))?.map(|row| row.limits), spent(Some(key))?)),
+                    Some(key) => {
+                        let limits = store.limits(tenant, Some(key))?.map(|row| row.limits);
+                        let spent = spent(Some(key), &limits.clone().unwrap_or_default())?;
+                        Some((key, limits, spent))
+                    }
                     None => None,
                 };
-                Ok(Loaded { tenant, account, limits, spent: spent(None)?, key })
+                let spent = spent(None, &limits)?;
+                Ok(Loaded { tenant, account, limits, spent, key })
             })
             .await?;
         self.shared.billing.meter().load(now, loaded).map_err(Error::internal)
     }
+}
+
+/// The highest threshold of a budget that was passed, and so was told, before.
+fn told(limits: &Limits, budget: Option<NanoUnits>, spent: NanoUnits) -> u8 {
+    let Some(budget) = budget.filter(|budget| *budget > NanoUnits::ZERO) else { return 0 };
+    let reached = |percent: u8| i128::from(spent.get()) * 100 >= i128::from(budget.get()) * i128::from(percent);
+    limits.alert_at_percent.iter().copied().filter(|percent| reached(*percent)).max().unwrap_or(0)
 }
 
 fn wish<'a>(ask: &Ask<'a>, hold: HoldId) -> Wish<'a> {
@@ -148,10 +167,7 @@ impl Ticket {
     /// # Errors
     /// The record cannot be written: the answer must not be given as complete.
     pub async fn settle(mut self, outcome: UsageOutcome, served: Quantities, reported: Option<Quantities>) -> Result<Receipt, Error> {
-        let record = match self.record(outcome, served, reported) {
-            Ok(record) => record,
-            Err(error) => return Err(error),
-        };
+        let record = self.record(outcome, served, reported)?;
         let (reply, written) = tokio::sync::oneshot::channel();
         self.open = false;
         self.control.shared.billing.link.send(Job::Record { record: Box::new(record), hold: self.hold, reply: Some(reply) });

@@ -250,10 +250,12 @@ impl Control {
         let rows = self.store(move |store| store.transfers(tenant, TRANSFERS_MAX)).await?;
         let view = |row: freehold_store::TransferRow| {
             let size = row.transfer.amount;
-            let amount = match own {
-                own if row.transfer.to == own => size,
-                own if row.transfer.from == own => NanoUnits::new(size.get().saturating_neg()),
-                _ => NanoUnits::ZERO,
+            let amount = if row.transfer.to == own {
+                size
+            } else if row.transfer.from == own {
+                NanoUnits::new(size.get().saturating_neg())
+            } else {
+                NanoUnits::ZERO
             };
             let reason = serde_json::to_value(&row.transfer.reason).map_err(Error::internal)?;
             let reason = reason["reason"].as_str().unwrap_or_default().to_owned();

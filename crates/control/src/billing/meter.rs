@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use freehold_domain::{AccountId, Currency, KeyId, NanoUnits, PriceListId, TenantId, Timestamp};
+use freehold_domain::{Currency, KeyId, NanoUnits, PriceListId, TenantId, Timestamp};
 use freehold_ledger::gate::{Entry, GateError, Settled, Settlement};
 use freehold_ledger::limits::{InUse, Scope, Spent};
 use freehold_ledger::prices::{PriceError, Prices};
@@ -21,7 +21,7 @@ const RECENT_MAX: usize = 100_000;
 /// The number of the list that holds when none was published: everything is free.
 pub(super) const FREE_NUMBER: u32 = 0;
 
-pub(crate) struct Meter {
+pub(super) struct Meter {
     gate: Gate,
     currency: Currency,
     prices: Arc<Prices>,

@@ -95,7 +95,7 @@ pub enum BillingError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file in the data directory.
-    #[error("{path}: {error}", path = path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file.
         path: std::path::PathBuf,
@@ -152,7 +152,7 @@ impl Billing {
         })
     }
 
-    pub(crate) fn meter(&self) -> MutexGuard<'_, Meter> {
+    fn meter(&self) -> MutexGuard<'_, Meter> {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -243,7 +243,7 @@ impl Serving {
         let context = u64::from(self.workers.context_tokens(spec));
         let (prompt_max, output_max) = bound.within(context);
         let ask = Ask { tenant: caller.tenant, key: actor.key(), model: &spec.name, request: call.id, meter, prompt_max, output_max };
-        self.control.admit(ask).await
+        self.control.admit_request(ask).await
     }
 
     /// Who asks for which model, once it is clear that they may.

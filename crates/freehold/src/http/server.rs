@@ -77,12 +77,11 @@ fn connection(
     }
     let delivery = Arc::new(Delivery::default());
     let ends = Arc::clone(&delivery);
-    let service = router.map_response(move |response| watch(response, &ends)).map_request(
-        move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            request.map(axum::body::Body::new)
-        },
-    );
+    let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        request.map(axum::body::Body::new)
+    });
+    let service = service.map_response(move |response| watch(response, &ends));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
