@@ -45,6 +45,9 @@ test: deps starter sdk people focus browser ## everything, from nothing
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory lint
 
+soak: deps starter ## kill the service a thousand times under load; each answer must be charged exactly once
+	FREEHOLD_TEST_KILLS=$${FREEHOLD_TEST_KILLS:-1000} $(CARGO) test --release --locked --workspace --test it billing_crash -- --nocapture
+
 fuzz: deps ## every fuzz target for FUZZ_SECONDS (60) each
 	@tools/fuzz $${FUZZ_SECONDS:-60}
 

@@ -9,9 +9,11 @@ pub mod api;
 mod body;
 mod caller;
 mod console;
+mod delivery;
 mod health;
 mod llama;
 mod openai;
+mod prices;
 mod reply;
 mod server;
 mod stream;
@@ -68,6 +70,7 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/prices", get(prices::page))
         .route("/metrics", get(health::metrics))
         .merge(console::routes())
         .fallback(reply::no_such_path)

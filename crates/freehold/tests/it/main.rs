@@ -2,6 +2,8 @@
 
 mod adapters;
 mod admin;
+mod billing;
+mod billing_crash;
 mod browser;
 mod cli;
 mod crash;
