@@ -7,7 +7,7 @@ CARGO := source tools/env && cargo
 FREEHOLD := target/release/freehold
 UP_ARGS ?=
 
-.PHONY: help install deps starter build up test lint sdk people focus fuzz soak bench bench-serve bench-audit deny
+.PHONY: help install deps starter build up test lint sdk people focus browser fuzz soak bench bench-serve bench-audit deny
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,13 +33,20 @@ people:
 focus:
 	@PYTHON="$$(tools/python312)" tools/venv target/venv-focus tests/focus/requirements.txt tests/focus/build-requirements.txt
 
+browser: ## what the browser tests need: Chromium, its driver and selenium
+	@tools/deps browser
+	@tools/venv target/venv-browser tests/browser/requirements.txt
+
 lint: deps ## formatting and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
-test: deps starter sdk people focus ## everything, from nothing
+test: deps starter sdk people focus browser ## everything, from nothing
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory lint
+
+soak: deps starter ## kill the service a thousand times under load; each answer must be charged exactly once
+	FREEHOLD_TEST_KILLS=$${FREEHOLD_TEST_KILLS:-1000} $(CARGO) test --release --locked --workspace --test it billing_crash -- --nocapture
 
 fuzz: deps ## every fuzz target for FUZZ_SECONDS (60) each
 	@tools/fuzz $${FUZZ_SECONDS:-60}

@@ -10,6 +10,7 @@ use std::{fs, panic};
 use freehold_domain::Timestamp;
 use freehold_store::{Store, StoreError};
 
+use crate::billing::{self, Billing, BillingError};
 use crate::clock::{Clock, Ids};
 use crate::hooks::{Hooks, ModelHost, TaskRunner};
 use crate::key_cache::KeyCache;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     pub(crate) operations: LiveOperations,
     pub(crate) people: People,
+    pub(crate) billing: Billing,
     /// Held by whoever adds or removes the files of a model or an adapter.
     pub(crate) model_files: tokio::sync::Mutex<()>,
 }
@@ -54,6 +56,12 @@ pub enum OpenError {
     /// What is set about people cannot be used.
     #[error("{0}")]
     People(#[source] freehold_domain::Error),
+    /// What was stored about money cannot be used.
+    #[error(transparent)]
+    Billing(#[from] BillingError),
+    /// The thread that writes usage does not start.
+    #[error("the thread that writes usage does not start: {0}")]
+    Thread(#[source] io::Error),
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -72,7 +80,8 @@ impl Control {
         operations::end_interrupted(&store, now)?;
         files::reconcile(&settings, &store, UNIX_EPOCH + Duration::from_millis(u64::try_from(now.unix_ms()).unwrap_or(0)));
         let people = People::new(&settings.people).map_err(OpenError::People)?;
-        let shared = Shared {
+        let billing = Billing::open(&settings, &store, &clock)?;
+        let shared = Arc::new(Shared {
             store,
             settings,
             clock,
@@ -82,9 +91,12 @@ impl Control {
             hooks: Hooks::default(),
             operations: LiveOperations::default(),
             people,
+            billing,
             model_files: tokio::sync::Mutex::new(()),
-        };
-        Ok(Control { shared: Arc::new(shared) })
+        });
+        billing::start(&shared).map_err(OpenError::Thread)?;
+        shared.hooks.watch_tenants(Arc::new(billing::SignupCredit::new(&shared)));
+        Ok(Control { shared })
     }
 
     /// Says who runs models. Once, before the first request.

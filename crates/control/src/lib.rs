@@ -7,6 +7,7 @@
 
 pub mod adapters;
 pub mod auth;
+pub mod billing;
 pub mod bootstrap;
 pub mod clock;
 mod facade;
@@ -27,6 +28,7 @@ pub mod trail;
 pub mod workers;
 
 pub use auth::{Action, Actor, By, Tenancy};
+pub use billing::BillingSettings;
 pub use facade::{Control, OpenError};
 pub use freehold_store::{KeyOwner, ModelRow};
 pub use hooks::{ModelHost, TaskRunner, TenantWatch};

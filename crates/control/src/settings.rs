@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::billing::BillingSettings;
 use crate::people::PeopleSettings;
 
 /// Settings of the use cases.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub task_threads: Option<u32>,
     /// What is set about people.
     pub people: PeopleSettings,
+    /// What is set about billing.
+    pub billing: BillingSettings,
 }
 
 impl fmt::Debug for Settings {
@@ -34,6 +37,7 @@ impl fmt::Debug for Settings {
             .field("starter_file", &self.starter_file)
             .field("task_threads", &self.task_threads)
             .field("people", &self.people)
+            .field("billing", &self.billing)
             .finish()
     }
 }

@@ -56,6 +56,10 @@ codes! {
     InvalidCsrfToken = "invalid_csrf_token", 403;
     /// Nobody can sign up here without an invitation.
     SignupClosed = "signup_closed", 403;
+    /// The tenant has not enough credit for what the request can cost.
+    InsufficientCredit = "insufficient_credit", 402;
+    /// A budget of the tenant or of the key does not allow what the request can cost.
+    BudgetExhausted = "budget_exhausted", 402;
     /// The key is good, but not for this action.
     PermissionDenied = "permission_denied", 403;
     /// There is no such model, or none that this key may use.

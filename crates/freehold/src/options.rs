@@ -10,9 +10,11 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod billing;
 mod people;
 
 use freehold_control::people::SignupMode;
+use freehold_domain::Currency;
 pub use people::{OidcProviders, PublicUrl};
 
 /// Why the options cannot be used.
@@ -159,6 +161,18 @@ options! {
     oidc: OidcProviders = OidcProviders(Vec::new());
     /// Days that the audit trail is kept.
     trail_days: u32 = 400;
+    /// The currency of prices and accounts (ISO 4217). It stays what it is once prices are published.
+    currency: Currency = Currency::EUR;
+    /// Who sells, as it stands on invoices: the name, and further lines behind `\n`.
+    seller: String = "Freehold".to_owned();
+    /// What stands at the end of every invoice: tax notes, a bank account.
+    invoice_note: String = String::new();
+    /// Days that a tenant has to pay an invoice.
+    invoice_due_days: u32 = 14;
+    /// Days that single usage records are kept; sums by day and invoices stay.
+    usage_retention_days: u32 = 400;
+    /// Send budget alerts to addresses of this machine and of private networks too.
+    webhook_private: bool = false;
     /// Write prompts and answers to the log.
     log_prompts: bool = false;
     /// How the log is written: `auto` (for people on a terminal, JSON otherwise), `human` or `json`.

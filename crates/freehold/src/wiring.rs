@@ -88,6 +88,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }));
     tokio::spawn(find_devices(serving.clone(), devices_found));
     tokio::spawn(upkeep(control.clone()));
+    let sender = control.clone();
+    tokio::spawn(async move { sender.send_webhooks().await });
     greet(&control, &start, &address, &options).await?;
     let loading = serving.clone();
     tokio::spawn(async move {
@@ -100,6 +102,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::info!("stopping");
     stop.send_replace(true);
     end(server, &serving, Duration::from_secs(options.stop_grace_s)).await;
+    control.flush_usage().await;
     if let Err(error) = control.write_key_uses().await {
         tracing::warn!(message = error.message, "the keys' last uses are not written");
     }
@@ -159,6 +162,7 @@ fn settings(options: &Options, address: &str) -> anyhow::Result<Settings> {
         starter_file: std::env::var_os("FREEHOLD_STARTER_GGUF").map(Into::into),
         task_threads: options.threads.0,
         people: options.people(address)?,
+        billing: options.billing(),
     })
 }
 
@@ -218,6 +222,9 @@ async fn upkeep(control: Control) {
         tick.tick().await;
         if let Err(error) = control.write_key_uses().await {
             tracing::warn!(message = error.message, context = error.context, "the keys' last uses are not written");
+        }
+        if let Err(error) = control.keep_billing().await {
+            tracing::warn!(message = error.message, context = error.context, "old usage is not forgotten");
         }
         if let Err(error) = control.forget_ended().await {
             tracing::warn!(message = error.message, context = error.context, "what has ended is not forgotten");

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use freehold_domain::{KeyId, TenantId, Timestamp};
 use rusqlite::{Connection, params};
 
+use crate::accounts::{Terms, write_terms};
 use crate::columns::{Columns, all, change_one, corrupt, one};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
@@ -176,6 +177,8 @@ impl Store {
                 return Ok(false);
             }
             tenants::insert(transaction, tenant)?;
+            // The operator's own tenant owes nobody.
+            write_terms(transaction, tenant.id, Terms::Postpaid { credit_limit: None })?;
             keys.iter().try_for_each(|key| insert(transaction, key))?;
             Ok(true)
         })

@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** one service at a time has a data directory open: `service.lock` is held as long as the [`Store`].
 
+mod accounts;
 mod adapters;
 mod arrivals;
 mod columns;
@@ -17,23 +18,32 @@ mod connection;
 mod error;
 mod idempotency;
 mod invites;
+mod invoices;
 mod keys;
+mod limits;
 mod migrate;
 mod models;
 mod operations;
+mod prices;
 mod sessions;
 mod tenants;
 mod tokens;
 mod trail;
+mod usage;
 mod users;
+mod vouchers;
+mod webhooks;
 
+pub use accounts::{Movement, Terms, TransferRow, account_id};
 pub use adapters::AdapterRow;
 pub use arrivals::{Account, Arrival, Consumed, Place};
 pub use connection::{DATABASE_FILE, LOCK_FILE, Store};
 pub use error::StoreError;
 pub use idempotency::{Created, IDEMPOTENCY_KEPT_MS, Once};
 pub use invites::{InviteRow, InviteTo, WaitingRow};
+pub use invoices::Issued;
 pub use keys::{KeyOwner, KeyRow, KeySecret, PreviousHash};
+pub use limits::LimitsRow;
 pub use migrate::SCHEMA_VERSION;
 pub use models::ModelRow;
 pub use operations::{Failure, OperationRow, OperationState, Outcome};
@@ -41,4 +51,7 @@ pub use sessions::{SessionFound, SessionRow};
 pub use tenants::TenantRow;
 pub use tokens::{SignedUp, TokenPurpose, TokenRow};
 pub use trail::{Note, TrailRow};
+pub use usage::{SplitBy, UsageRow, UsageSum, UsageWrite};
 pub use users::{Identity, Member, UserChange, UserRow};
+pub use vouchers::{Redeemed, VoucherRow};
+pub use webhooks::WebhookRow;

@@ -14,7 +14,11 @@ use crate::error::StoreError;
 const APPLICATION_ID: i32 = 0x4652_4844;
 
 /// The migrations in order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_start.sql"), include_str!("../migrations/sqlite/0002_people.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_start.sql"),
+    include_str!("../migrations/sqlite/0002_people.sql"),
+    include_str!("../migrations/sqlite/0003_billing.sql"),
+];
 
 /// The schema version that this program writes.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;

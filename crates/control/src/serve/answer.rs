@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use freehold_dialects::canonical::{AnswerHead, ChatAnswer, ChatEvent, GatherError, Usage};
 use freehold_dialects::openai;
 use freehold_domain::{Error, ErrorCode, ModelName};
+use freehold_ledger::UsageOutcome;
+use freehold_ledger::usage::Quantities;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
+use crate::billing::{Receipt, Ticket};
 use crate::metrics::{Metrics, Outcome};
 use crate::workers::Lease;
 
@@ -50,9 +53,57 @@ pub struct Answer {
     body: Incoming,
     decoder: Decoder,
     meter: Meter,
+    bill: Bill,
+    receipt: Option<Receipt>,
     cut: CancellationToken,
     over: bool,
     _lease: Lease,
+}
+
+/// A whole answer.
+pub struct Finished {
+    /// What names it.
+    pub head: AnswerHead,
+    /// The answer.
+    pub answer: ChatAnswer,
+    /// To be confirmed when the answer was handed over.
+    pub receipt: Receipt,
+}
+
+/// What an answer will be charged for, until that is on the disk.
+pub(super) struct Bill {
+    ticket: Option<Ticket>,
+    prompt_tokens: u64,
+    /// Pieces of text that went out, each a token at least.
+    pieces: u64,
+}
+
+impl Bill {
+    pub(super) fn new(ticket: Ticket, prompt_tokens: u64) -> Self {
+        Self { ticket: Some(ticket), prompt_tokens, pieces: 0 }
+    }
+
+    /// What was served so far, as far as it is known. Before the first piece the prompt was not computed.
+    fn so_far(&self) -> Quantities {
+        if self.pieces == 0 { Quantities::default() } else { Quantities::tokens(self.prompt_tokens, 0, self.pieces) }
+    }
+
+    fn end(&mut self, outcome: UsageOutcome) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.end(outcome, self.so_far(), None);
+        }
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        self.end(UsageOutcome::ClientGone);
+    }
+}
+
+fn quantities(usage: &Usage) -> Quantities {
+    let cached = u64::from(usage.cached_tokens.min(usage.prompt_tokens));
+    Quantities::tokens(u64::from(usage.prompt_tokens) - cached, cached, u64::from(usage.completion_tokens))
 }
 
 impl Answer {
@@ -63,16 +114,23 @@ impl Answer {
         body: Incoming,
         decoder: Decoder,
         lease: Lease,
+        bill: Bill,
         metrics: Arc<Metrics>,
         received: Instant,
         cut: CancellationToken,
     ) -> Self {
         metrics.begun(&model);
         let meter = Meter { metrics, model, received, first_token: None, last_token: None, usage: None, failed: false };
-        Self { head, body, decoder, meter, cut, over: false, _lease: lease }
+        Self { head, body, decoder, meter, bill, receipt: None, cut, over: false, _lease: lease }
     }
 
-    /// The next events, all that have come; `None` after the last.
+    /// The receipt, once the last event was given out. To be confirmed when it was handed over.
+    pub fn take_receipt(&mut self) -> Option<Receipt> {
+        self.receipt.take()
+    }
+
+    /// The next events, all that have come; `None` after the last. When the last event is given out, what the answer
+    /// costs is on the disk.
     pub async fn next(&mut self) -> Option<Vec<ChatEvent>> {
         let mut events = Vec::new();
         while events.is_empty() {
@@ -104,15 +162,38 @@ impl Answer {
                 }
             }
         }
+        self.charge(&mut events).await;
         self.meter.see(&events);
         Some(events)
+    }
+
+    /// Counts what goes out, and settles when the end is among it.
+    async fn charge(&mut self, events: &mut Vec<ChatEvent>) {
+        let mut usage = None;
+        for event in &*events {
+            match event {
+                ChatEvent::Text { .. } | ChatEvent::ToolCallStart { .. } | ChatEvent::ToolCallArguments { .. } => self.bill.pieces += 1,
+                ChatEvent::Usage(found) => usage = Some(quantities(found)),
+                ChatEvent::Error(_) => self.bill.end(UsageOutcome::Failed),
+                ChatEvent::Start | ChatEvent::Finish { .. } => {}
+            }
+        }
+        let Some((served, ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
+        match ticket.settle(UsageOutcome::Complete, served, Some(served)).await {
+            Ok(receipt) => self.receipt = Some(receipt),
+            Err(error) => {
+                // An end that is not on the disk must not leave the service.
+                *events = vec![ChatEvent::Error(error)];
+                self.over = true;
+            }
+        }
     }
 
     /// The whole answer.
     ///
     /// # Errors
     /// What ended it early.
-    pub async fn whole(mut self) -> Result<(AnswerHead, ChatAnswer), Error> {
+    pub async fn whole(mut self) -> Result<Finished, Error> {
         let mut answer = ChatAnswer::default();
         while let Some(events) = self.next().await {
             for event in events {
@@ -122,7 +203,8 @@ impl Answer {
                 })?;
             }
         }
-        Ok((self.head, answer))
+        let receipt = self.receipt.take().ok_or_else(|| Error::internal("an answer that ended without its account"))?;
+        Ok(Finished { head: self.head, answer, receipt })
     }
 }
 

@@ -7,6 +7,7 @@
 //! **Invariant:** a lease is held exactly as long as its [`Answer`] lives, and dropping the answer ends the work.
 
 mod answer;
+mod bounds;
 mod host;
 mod registry;
 
@@ -20,13 +21,16 @@ use freehold_dialects::canonical::{
 use freehold_dialects::openai;
 use freehold_dialects::openai::Extensions;
 use freehold_domain::{Error, ErrorCode, ModelName, ModelRef, RequestId};
+use freehold_ledger::UsageOutcome;
+use freehold_ledger::usage::Quantities;
 use tokio_util::sync::CancellationToken;
 
-pub use answer::Answer;
-use answer::Decoder;
+pub use answer::{Answer, Finished};
+use answer::{Bill, Decoder};
 use registry::Registry;
 
 use crate::auth::{Action, Actor, Tenancy, model_not_found, permit};
+use crate::billing::{Ask, Receipt, Ticket};
 use crate::facade::Control;
 use crate::metrics::Metrics;
 use crate::workers::{Lease, ModelSpec, WorkerClient, Workers, read_whole};
@@ -40,6 +44,16 @@ pub struct Serving {
     registry: Arc<Registry>,
     deadline: Duration,
     cut: CancellationToken,
+}
+
+/// Where a worker says how many tokens a prompt has, before it answers.
+const PROMPT_TOKENS: &str = "x-freehold-prompt-tokens";
+
+/// How a request is sent and metered.
+struct Route {
+    path: &'static str,
+    meter: &'static str,
+    bound: bounds::Bound,
 }
 
 /// One request, as the HTTP side knows it.
@@ -97,7 +111,8 @@ impl Serving {
             wire.model = model;
             openai::chat::encode_request(&wire, extensions)
         };
-        self.stream(actor, &request.model, "/v1/chat/completions", Decoder::chat(), call, ask).await
+        let route = Route { path: "/v1/chat/completions", meter: "chat", bound: bounds::chat(request) };
+        self.stream(actor, &request.model, route, Decoder::chat(), call, ask).await
     }
 
     /// Continues texts.
@@ -111,22 +126,26 @@ impl Serving {
             wire.model = model;
             openai::completions::encode_request(&wire, extensions)
         };
-        self.stream(actor, &request.model, "/v1/completions", Decoder::completion(), call, ask).await
+        let route = Route { path: "/v1/completions", meter: "completion", bound: bounds::completion(request) };
+        self.stream(actor, &request.model, route, Decoder::completion(), call, ask).await
     }
 
-    /// Turns texts into vectors.
+    /// Turns texts into vectors. The receipt is to be confirmed when the answer was handed over.
     ///
     /// # Errors
     /// What the worker refuses, or its loss.
-    pub async fn embed(&self, actor: &Actor, request: &EmbeddingRequest, call: Call) -> Result<EmbeddingResponse, Error> {
-        let (caller, spec, reference) = self.admit(actor, &request.model).await?;
+    pub async fn embed(&self, actor: &Actor, request: &EmbeddingRequest, call: Call) -> Result<(EmbeddingResponse, Receipt), Error> {
+        let (caller, spec, reference) = self.find(actor, &request.model).await?;
+        let ticket = self.admit(actor, caller, &spec, "embedding", bounds::embedding(request), call).await?;
         let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
         let wire = EmbeddingRequest { model: reference.to_string(), ..request.clone() };
         let answer =
             self.post(&lease, caller, "/v1/embeddings", openai::embeddings::encode_request(&wire, &Extensions::default()), call).await?;
         let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
         let response = openai::embeddings::decode_answer(&body)?;
-        Ok(EmbeddingResponse { model: request.model.clone(), ..response })
+        let served = Quantities::tokens(u64::from(response.prompt_tokens), 0, 0);
+        let receipt = ticket.settle(UsageOutcome::Complete, served, Some(served)).await?;
+        Ok((EmbeddingResponse { model: request.model.clone(), ..response }, receipt))
     }
 
     /// The models that the caller may use, adapters included.
@@ -186,15 +205,17 @@ impl Serving {
         &self,
         actor: &Actor,
         model: &str,
-        path: &str,
+        route: Route,
         decoder: Decoder,
         call: Call,
         ask: impl FnOnce(String, &Extensions) -> Vec<u8>,
     ) -> Result<Answer, Error> {
-        let (caller, spec, reference) = self.admit(actor, model).await?;
+        let (caller, spec, reference) = self.find(actor, model).await?;
+        let ticket = self.admit(actor, caller, &spec, route.meter, route.bound, call).await?;
         let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
         let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()) };
-        let response = self.post(&lease, caller, path, ask(reference.to_string(), &extensions), call).await?;
+        let response = self.post(&lease, caller, route.path, ask(reference.to_string(), &extensions), call).await?;
+        let prompt_tokens = response.headers().get(PROMPT_TOKENS).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
         let head = AnswerHead { id: call.id.to_string(), model: model.to_owned(), created_s: self.control.now().unix_s() };
         Ok(Answer::new(
             head,
@@ -202,14 +223,31 @@ impl Serving {
             response.into_body(),
             decoder,
             lease,
+            Bill::new(ticket, prompt_tokens),
             Arc::clone(&self.metrics),
             call.received,
             self.cut.clone(),
         ))
     }
 
+    /// Lets the request begin, with the most that it can cost held.
+    async fn admit(
+        &self,
+        actor: &Actor,
+        caller: &Tenancy,
+        spec: &ModelSpec,
+        meter: &str,
+        bound: bounds::Bound,
+        call: Call,
+    ) -> Result<Ticket, Error> {
+        let context = u64::from(self.workers.context_tokens(spec));
+        let (prompt_max, output_max) = bound.within(context);
+        let ask = Ask { tenant: caller.tenant, key: actor.key(), model: &spec.name, request: call.id, meter, prompt_max, output_max };
+        self.control.admit_request(ask).await
+    }
+
     /// Who asks for which model, once it is clear that they may.
-    async fn admit<'a>(&self, actor: &'a Actor, model: &str) -> Result<(&'a Tenancy, Arc<ModelSpec>, ModelRef), Error> {
+    async fn find<'a>(&self, actor: &'a Actor, model: &str) -> Result<(&'a Tenancy, Arc<ModelSpec>, ModelRef), Error> {
         let reference: ModelRef = model.parse().map_err(|_| model_not_found(model))?;
         permit(actor, Action::UseModel(&reference.model))?;
         let caller = actor.tenant().ok_or_else(|| Error::internal("a model used without a tenant"))?;

@@ -286,6 +286,13 @@ impl Shared {
     }
 }
 
+impl Workers {
+    /// Tokens of context that a model is given.
+    pub fn context_tokens(&self, spec: &ModelSpec) -> u32 {
+        self.shared.settings.context_tokens(spec)
+    }
+}
+
 impl WorkerSettings {
     /// Tokens of KV cache that the model is given: its own context, but no more than the settings allow and no more
     /// than fit beside the weights.

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod auth;
+mod billing;
 mod bootstrap;
 mod gguf;
 mod isolation;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use freehold_control::bootstrap::{Credentials, Start};
 use freehold_control::clock::Clock;
 use freehold_control::keys::{KeyWithSecret, NewKey};
-use freehold_control::{Actor, Control, PeopleSettings, Settings};
+use freehold_control::{Actor, BillingSettings, Control, PeopleSettings, Settings};
 use freehold_domain::{Error, Timestamp};
 use tempfile::TempDir;
 
@@ -55,11 +56,33 @@ pub(crate) fn settings(dir: &TempDir) -> Settings {
         starter_file: None,
         task_threads: Some(1),
         people: PeopleSettings::default(),
+        billing: BillingSettings::default(),
     }
 }
 
 pub(crate) fn open(dir: &TempDir, clock: &Arc<HandClock>) -> Control {
     Control::open(settings(dir), Arc::clone(clock) as Arc<dyn Clock>).expect("opens")
+}
+
+/// Opens again what the service before has just let go of: its thread may still be on its way out.
+pub(crate) fn reopen(dir: &TempDir, clock: &Arc<HandClock>) -> Control {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match Control::open(settings(dir), Arc::clone(clock) as Arc<dyn Clock>) {
+            Ok(control) => return control,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// A service that may send alerts to this machine.
+pub(crate) async fn fixture_in(dir: TempDir, webhook_private: bool) -> Fixture {
+    let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
+    let billing = BillingSettings { webhook_private, ..BillingSettings::default() };
+    let settings = Settings { billing, ..settings(&dir) };
+    let control = Control::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).expect("opens");
+    started(control, clock, dir).await
 }
 
 pub(crate) async fn fixture() -> Fixture {
@@ -71,6 +94,10 @@ pub(crate) async fn fixture_with(people: PeopleSettings) -> Fixture {
     let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
     let settings = Settings { people, ..settings(&dir) };
     let control = Control::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).expect("opens");
+    started(control, clock, dir).await
+}
+
+async fn started(control: Control, clock: Arc<HandClock>, dir: TempDir) -> Fixture {
     let Start::First(credentials) = control.bootstrap("http://127.0.0.1:8080").await.expect("starts") else { panic!("a new directory") };
     let operator = control.authenticate(&credentials.operator_key).await.expect("the operator");
     let main = control.authenticate(&credentials.key).await.expect("the tenant");

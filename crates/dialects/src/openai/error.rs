@@ -14,6 +14,7 @@ pub fn kind(code: ErrorCode) -> (&'static str, &'static str) {
         ErrorCode::InvalidRequest => ("invalid_request_error", "invalid_value"),
         ErrorCode::InvalidApiKey => ("authentication_error", "invalid_api_key"),
         ErrorCode::PermissionDenied => ("permission_error", "permission_denied"),
+        ErrorCode::InsufficientCredit | ErrorCode::BudgetExhausted => (code.as_str(), "insufficient_quota"),
         ErrorCode::RateLimited => ("rate_limit_error", "rate_limit_exceeded"),
         ErrorCode::Internal => ("server_error", "server_error"),
         ErrorCode::WorkerLost | ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => ("server_error", code.as_str()),
@@ -50,11 +51,19 @@ pub(crate) fn from_value(status: u16, value: &Value) -> Option<Error> {
     let message = inner.as_str().or_else(|| inner.get("message")?.as_str())?;
     let text = |name: &str| inner.get(name).and_then(Value::as_str);
     let status = inner.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()).unwrap_or(status);
-    let code =
-        text("code").and_then(code_of_text).or_else(|| code_of_type(text("type")?, status)).unwrap_or_else(|| code_of_status(status));
+    let code = quota(text("code"), text("type"))
+        .or_else(|| text("code").and_then(code_of_text))
+        .or_else(|| code_of_type(text("type")?, status))
+        .unwrap_or_else(|| code_of_status(status));
     let mut error = Error::new(code, shortened(message));
     error.param = text("param").map(shortened);
     Some(error)
+}
+
+/// Both codes of ours that OpenAI's dialect calls `insufficient_quota`; with other servers it is a rate limit.
+fn quota(code: Option<&str>, kind: Option<&str>) -> Option<ErrorCode> {
+    code.filter(|code| *code == "insufficient_quota")?;
+    ErrorCode::from_text(kind?).filter(|kind| matches!(kind, ErrorCode::InsufficientCredit | ErrorCode::BudgetExhausted))
 }
 
 fn code_of_text(code: &str) -> Option<ErrorCode> {
@@ -82,6 +91,7 @@ fn code_of_type(kind: &str, status: u16) -> Option<ErrorCode> {
 fn code_of_status(status: u16) -> ErrorCode {
     match status {
         401 => ErrorCode::InvalidApiKey,
+        402 => ErrorCode::InsufficientCredit,
         403 => ErrorCode::PermissionDenied,
         404 => ErrorCode::NotFound,
         405 => ErrorCode::MethodNotAllowed,

@@ -37,7 +37,7 @@ pub enum Matched {
 impl fmt::Display for Matched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Matched::Type(name) => write!(f, "the type {name}"),
+            Matched::Type(_) => f.write_str("its whole name"),
             Matched::Prefix(prefix) => write!(f, "the prefix {prefix}"),
         }
     }

@@ -105,7 +105,7 @@ impl std::str::FromStr for Class {
         Class::ALL
             .into_iter()
             .find(|class| text.eq_ignore_ascii_case(class.letter()) || text.eq_ignore_ascii_case(class.word()))
-            .ok_or_else(|| format!("`{text}` is not a class; use one of S, M, C, X, E, G, N"))
+            .ok_or_else(|| format!("`{text}` is not a class; use one of S, M, G, C, X, E, N"))
     }
 }
 

@@ -76,7 +76,7 @@ impl Amount {
 
 /// Why a text is not an [`Amount`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a decimal amount; write digits with a point, such as 20000 or 1.5")]
+#[error("{0:?} is not a decimal amount; write digits with a point for decimals and nothing between thousands, such as 20000 or 1.5")]
 pub struct NotAnAmount(String);
 
 impl FromStr for Amount {

@@ -357,7 +357,8 @@ fn parsed<T: std::str::FromStr>(cell: Option<&str>, place: &str) -> Result<Optio
 where
     T::Err: std::fmt::Display,
 {
-    cell.map(|text| text.parse::<T>().map_err(|error| row_error(place, format!("{text:?}: {error}")))).transpose()
+    let refuse = |text: &str, error: String| row_error(place, if error.contains(text) { error } else { format!("{text:?}: {error}") });
+    cell.map(|text| text.parse::<T>().map_err(|error| refuse(text, error.to_string()))).transpose()
 }
 
 fn yes_no(cell: Option<&str>, place: &str) -> Result<Option<bool>, ContractError> {

@@ -4,7 +4,7 @@ use time::Date;
 
 use super::clocks::{Clock, asks, clocks, switching_charge_rule};
 use super::{Contract, dates};
-use crate::report::layout::Columns;
+use crate::report::layout::{Columns, cut, wrap};
 
 /// Days within which a decision is warned about.
 pub const WARN_DAYS: i64 = 90;
@@ -21,8 +21,9 @@ pub fn next_decision(contract: &Contract, today: Date) -> Option<Clock> {
     clocks(contract, today).into_iter().find(|clock| clock.kind.is_decision() && !clock.supposed && clock.date >= today)
 }
 
-/// The list, the next decision first, with a warning for everything due within 90 days.
-pub fn list(contracts: &[Contract], today: Date) -> String {
+/// The list, the next decision first, with a warning for everything due within 90 days; in `width` characters as far as
+/// ids and amounts allow.
+pub fn list(contracts: &[Contract], today: Date, width: usize) -> String {
     if contracts.is_empty() {
         return "No contracts. Add one with `freehold contracts add`, or take them over with `freehold contracts import FILE`.\n"
             .to_owned();
@@ -34,6 +35,13 @@ pub fn list(contracts: &[Contract], today: Date) -> String {
         None => Date::MAX,
     };
     rows.sort_by_key(|(contract, next)| (when(contract, next), contract.id.clone()));
+    let widest = |cell: &dyn Fn(&Contract) -> usize| contracts.iter().map(cell).max().unwrap_or(0);
+    let cost = |contract: &Contract| contract.cost.map(|cost| contract.money(cost)).unwrap_or_else(|| "-".to_owned());
+    let others = widest(&|contract| contract.id.chars().count().max(8))
+        + widest(&|contract| contract.provider.chars().count().max(8))
+        + widest(&|contract| cost(contract).chars().count().max(10));
+    // A date, four digits of days, and two spaces between six columns.
+    let room = width.saturating_sub(others + 10 + 4 + 10).max(24);
     let mut columns = Columns::new(&["CONTRACT", "PROVIDER", "COMMITMENT", "ENDS", "NEXT DECISION", "DAYS"]).right(2).right(5);
     for (contract, next) in &rows {
         let (what, days) = match next {
@@ -44,15 +52,16 @@ pub fn list(contracts: &[Contract], today: Date) -> String {
             ),
             None => ("over".to_owned(), String::new()),
         };
-        let cost = contract.cost.map(|cost| contract.money(cost)).unwrap_or_else(|| "-".to_owned());
-        columns.row(vec![contract.id.clone(), contract.provider.clone(), cost, dates::text(contract.period_end), what, days]);
+        let (id, provider) = (contract.id.clone(), contract.provider.clone());
+        columns.row(vec![id, provider, cost(contract), dates::text(contract.period_end), cut(&what, room), days]);
     }
     let mut text = columns.render();
     let warnings: Vec<String> = rows.iter().flat_map(|(contract, _)| warnings(contract, today)).collect();
     if !warnings.is_empty() {
         text.push_str(&format!("\nTo decide in the next {WARN_DAYS} days:\n"));
         for warning in warnings {
-            text.push_str(&format!("  ! {warning}\n"));
+            text.push_str("  ! ");
+            text.push_str(wrap(&warning, 4, width).trim_start());
         }
     }
     text

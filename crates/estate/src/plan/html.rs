@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::markdown::{price, volume};
+use super::shared::Shared;
 use super::{Move, Plan};
+use crate::contracts::clocks::{Ask, Clock};
 use crate::contracts::{Amount, dates};
 use crate::report::chart::{Range, ranges};
 use crate::report::escape::{html, link};
@@ -24,7 +27,11 @@ pub fn to_html(plan: &Plan) -> String {
     ));
     cards.push_str(&card(&days(plan.effort_days), "of one engineer who knows both sides"));
     cards.push_str(&card(&format!("{:.1}", plan.lock_in), "lock-in of 100"));
-    cards.push_str(&card(&format!("{gb} GB"), "known to leave"));
+    if gb > 0 || plan.egress.iter().all(|row| row.stores_of_unknown_size == 0) {
+        cards.push_str(&card(&format!("{gb} GB"), "known to leave"));
+    } else {
+        cards.push_str(&card("not known", "how much data leaves"));
+    }
     if let Some(tie) = plan.contracts.last() {
         cards.push_str(&card(&dates::text(tie.ends), "end of the last contract"));
     }
@@ -54,41 +61,53 @@ fn contracts(page: &mut Page, plan: &Plan) {
         return;
     }
     page.push("<h2>Contracts</h2>");
+    let shared = Shared::of(&plan.contracts, plan.date);
+    if !shared.clocks.is_empty() || !shared.asks.is_empty() {
+        let text = String::from("<section class=\"card\"><h3>Every contract</h3>");
+        page.push(&(text + &terms(&shared.clocks, &shared.asks) + "</section>"));
+    }
     for tie in &plan.contracts {
-        let mut text = format!(
-            "<section class=\"card keep\"><h3>{}</h3><p class=\"tag\">{}, ends {}; not yet used {}; leaving today costs {}</p><table><tbody>",
+        let text = format!(
+            "<section class=\"card\"><h3>{}</h3><p class=\"tag\">{}, ends {}; not yet used {}; leaving today costs {}</p>",
             html(&tie.title),
             html(&tie.provider),
             dates::text(tie.ends),
             money(tie.remaining, &tie.currency),
             money(tie.early_termination, &tie.currency),
         );
-        for clock in tie.clocks.iter().filter(|clock| clock.date >= plan.date) {
-            let supposed = if clock.supposed { " <span class=\"dim\">if notice is given today</span>" } else { "" };
+        let own = terms(&shared.own_clocks(tie).collect::<Vec<_>>(), &shared.own_asks(tie));
+        page.push(&(text + &own + "</section>"));
+    }
+}
+
+/// Dates, then the clauses to ask for.
+fn terms(clocks: &[&Clock], asks: &[&Ask]) -> String {
+    let mut text = String::from("<table><tbody>");
+    for clock in clocks {
+        let supposed = if clock.supposed { " <span class=\"dim\">if notice is given today</span>" } else { "" };
+        let _ = write!(
+            text,
+            "<tr><td class=\"k\">{}</td><td>{}{supposed}</td><td class=\"k dim\">{}</td></tr>",
+            dates::text(clock.date),
+            html(&clock.title),
+            html(&clock.basis)
+        );
+    }
+    text.push_str("</tbody></table>");
+    if !asks.is_empty() {
+        text.push_str("<p><strong>Ask for</strong></p><ul>");
+        for ask in asks {
             let _ = write!(
                 text,
-                "<tr><td class=\"k\">{}</td><td>{}{supposed}</td><td class=\"k dim\">{}</td></tr>",
-                dates::text(clock.date),
-                html(&clock.title),
-                html(&clock.basis)
+                "<li>{} <span class=\"dim\">({})</span><br><span class=\"dim\">{}</span></li>",
+                html(&ask.clause),
+                html(&ask.basis),
+                html(&ask.why)
             );
         }
-        text.push_str("</tbody></table>");
-        if !tie.asks.is_empty() {
-            text.push_str("<p><strong>Ask for</strong></p><ul>");
-            for ask in &tie.asks {
-                let _ = write!(
-                    text,
-                    "<li>{} <span class=\"dim\">({})</span><br><span class=\"dim\">{}</span></li>",
-                    html(&ask.clause),
-                    html(&ask.basis),
-                    html(&ask.why)
-                );
-            }
-            text.push_str("</ul>");
-        }
-        page.push(&(text + "</section>"));
+        text.push_str("</ul>");
     }
+    text
 }
 
 fn egress(page: &mut Page, plan: &Plan) {
@@ -99,7 +118,7 @@ fn egress(page: &mut Page, plan: &Plan) {
         "<h2>Egress</h2><table><thead><tr><th>Provider</th><th class=\"n\">Volume</th><th>From</th><th class=\"n\">List price</th><th>Source</th><th>For those who leave</th></tr></thead><tbody>",
     );
     for row in &plan.egress {
-        let price = row.list_price_usd.map(|price| format!("{} USD", price.grouped())).unwrap_or_else(|| "unknown".to_owned());
+        let price = price(row);
         let source = row
             .price_url
             .as_deref()
@@ -122,8 +141,10 @@ fn egress(page: &mut Page, plan: &Plan) {
         };
         let _ = write!(
             text,
-            "<tr><td>{}</td><td class=\"n\">{} GB</td><td>{}{unknown}</td><td class=\"n\">{price}</td><td>{source}</td><td>{leaving}</td></tr>",
-            row.provider, row.gb, row.volume_from
+            "<tr><td>{}</td><td class=\"n\">{}</td><td>{}{unknown}</td><td class=\"n\">{price}</td><td>{source}</td><td>{leaving}</td></tr>",
+            row.provider,
+            volume(row),
+            row.volume_from
         );
     }
     let _ = write!(text, "</tbody></table><p class=\"dim\">{}</p>", html(crate::contracts::clocks::switching_charge_rule(plan.date)));
@@ -189,7 +210,7 @@ fn chart(page: &mut Page, plan: &Plan) {
         })
         .collect();
     if !rows.is_empty() {
-        page.push(&format!("<h2>Where the work is</h2><div class=\"card keep\">{}</div>", ranges(&rows, "Working days by move")));
+        page.push(&format!("<h2>Where the work is</h2><div class=\"card keep wide\">{}</div>", ranges(&rows, "Working days by move")));
     }
 }
 

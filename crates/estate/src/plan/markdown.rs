@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::Plan;
+use super::shared::Shared;
+use super::{Egress, Plan};
+use crate::contracts::clocks::{Ask, Clock};
 use crate::contracts::{Amount, dates};
 use crate::report::escape::{markdown, markdown_code};
 use crate::report::{count, days};
@@ -70,17 +72,27 @@ fn contracts(text: &mut String, plan: &Plan) {
             money(tie.early_termination, &tie.currency)
         );
     }
+    let shared = Shared::of(&plan.contracts, plan.date);
+    if !shared.clocks.is_empty() || !shared.asks.is_empty() {
+        text.push_str("\n### Every contract\n\n");
+        terms(text, &shared.clocks, &shared.asks);
+    }
     for tie in &plan.contracts {
         let _ = write!(text, "\n### {}\n\n", markdown(&tie.title));
-        for clock in tie.clocks.iter().filter(|clock| clock.date >= plan.date) {
-            let supposed = if clock.supposed { ", if notice is given today" } else { "" };
-            let _ = writeln!(text, "- {}: {} ({}{supposed})", dates::text(clock.date), clock.title, clock.basis);
-        }
-        if !tie.asks.is_empty() {
-            text.push_str("\nAsk for:\n\n");
-            for ask in &tie.asks {
-                let _ = writeln!(text, "- {} ({}). {}", ask.clause, ask.basis, ask.why);
-            }
+        terms(text, &shared.own_clocks(tie).collect::<Vec<_>>(), &shared.own_asks(tie));
+    }
+}
+
+/// Dates, then the clauses to ask for.
+fn terms(text: &mut String, clocks: &[&Clock], asks: &[&Ask]) {
+    for clock in clocks {
+        let supposed = if clock.supposed { ", if notice is given today" } else { "" };
+        let _ = writeln!(text, "- {}: {} ({}{supposed})", dates::text(clock.date), clock.title, clock.basis);
+    }
+    if !asks.is_empty() {
+        text.push_str(if clocks.is_empty() { "Ask for:\n\n" } else { "\nAsk for:\n\n" });
+        for ask in asks {
+            let _ = writeln!(text, "- {} ({}). {}", ask.clause, ask.basis, ask.why);
         }
     }
 }
@@ -91,11 +103,11 @@ fn egress(text: &mut String, plan: &Plan) {
     }
     text.push_str("\n## Egress\n\n| provider | volume | from | list price | source |\n|---|---:|---|---:|---|\n");
     for row in &plan.egress {
-        let price = row.list_price_usd.map(|price| format!("{} USD", price.grouped())).unwrap_or_else(|| "unknown".to_owned());
+        let price = price(row);
         let source = row.price_url.as_deref().map(|url| {
             format!("[{}]({url}), {}", row.price_name.as_deref().unwrap_or("price list"), row.price_date.as_deref().unwrap_or_default())
         });
-        let _ = writeln!(text, "| {} | {} GB | {} | {price} | {} |", row.provider, row.gb, row.volume_from, source.unwrap_or_default());
+        let _ = writeln!(text, "| {} | {} | {} | {price} | {} |", row.provider, volume(row), row.volume_from, source.unwrap_or_default());
     }
     text.push('\n');
     for row in &plan.egress {
@@ -113,6 +125,23 @@ fn egress(text: &mut String, plan: &Plan) {
         }
     }
     let _ = writeln!(text, "- {}", crate::contracts::clocks::switching_charge_rule(plan.date));
+}
+
+/// The volume in words; a volume of which nothing is known is not 0.
+pub(super) fn volume(row: &Egress) -> String {
+    match row.gb {
+        0 if row.stores_of_unknown_size > 0 => "not known".to_owned(),
+        gb => format!("{gb} GB"),
+    }
+}
+
+/// The list price in words.
+pub(super) fn price(row: &Egress) -> String {
+    match row.list_price_usd {
+        _ if row.gb == 0 && row.stores_of_unknown_size > 0 => "not known".to_owned(),
+        Some(price) => format!("{} USD", price.grouped()),
+        None => "not known".to_owned(),
+    }
 }
 
 fn moves(text: &mut String, plan: &Plan) {

@@ -8,6 +8,7 @@ pub mod egress;
 mod html;
 mod markdown;
 pub mod order;
+mod shared;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -35,10 +35,11 @@ pub(crate) fn flatten(node: &Node<'_>, prefix: &mut String, attributes: &mut BTr
         Data::List(items) => flatten_list(items, prefix, attributes, resolve),
         Data::Map(entries) => {
             let is_nested = |entry: &&Entry<'_>| matches!(entry.value.data, Data::Map(_) | Data::List(_));
-            for entry in entries.iter().filter(|entry| !is_nested(entry)) {
+            // Backwards, since of two equal keys the last one holds and the first one put stands.
+            for entry in entries.iter().rev().filter(|entry| !is_nested(entry)) {
                 below(&entry.key, &entry.value, prefix, attributes, resolve);
             }
-            for entry in entries.iter().filter(is_nested).filter(|entry| !is_label(&entry.key)) {
+            for entry in entries.iter().rev().filter(is_nested).filter(|entry| !is_label(&entry.key)) {
                 below(&entry.key, &entry.value, prefix, attributes, resolve);
             }
         }

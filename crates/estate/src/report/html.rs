@@ -44,7 +44,8 @@ fn cards(page: &mut Page, audit: &Audit<'_>, groups: &[Group<'_, '_>]) {
     ));
     cards.push_str(&card(&of(Class::E).to_string(), "entangled resources: redesign"));
     cards.push_str(&card(&of(Class::X).to_string(), "exportable resources: rewrite the adapter"));
-    cards.push_str(&card(&days(effort), "work to leave, data transfer apart"));
+    let what = if audit.has_baseline || audit.accepted_count() > 0 { "work to leave what is listed" } else { "work to leave" };
+    cards.push_str(&card(&days(effort), &format!("{what}, data transfer apart")));
     if of(Class::U) > 0 {
         cards.push_str(&card(&of(Class::U).to_string(), "of a type that the catalogue does not know"));
     }
@@ -64,7 +65,7 @@ fn classes(page: &mut Page, audit: &Audit<'_>) {
         .collect();
     page.push(&stacked(&slices, "Resources by class"));
     let mut table = String::from(
-        "<table><thead><tr><th>Class</th><th>Meaning</th><th>Work to leave</th><th class=\"n\">Resources</th><th class=\"n\">Services</th><th class=\"n\">Points</th></tr></thead><tbody>",
+        "<table class=\"classes\"><thead><tr><th>Class</th><th>Meaning</th><th>Work to leave</th><th class=\"n\">Resources</th><th class=\"n\">Services</th><th class=\"n\">Points</th></tr></thead><tbody>",
     );
     for class in order {
         let number = audit.by_class.get(&class).copied().unwrap_or(0);
@@ -82,7 +83,7 @@ fn classes(page: &mut Page, audit: &Audit<'_>) {
     }
     let _ = write!(
         table,
-        "<tr><td colspan=\"4\"><strong>Lock-in figure</strong>: the mean weight of the services, each by its hardest resource</td><td class=\"n\">{}</td><td class=\"n\"><strong>{:.1}</strong></td></tr></tbody></table>",
+        "<tr><td><strong>Lock-in</strong></td><td colspan=\"2\">the mean weight of the services, each by its hardest resource</td><td></td><td class=\"n\">{}</td><td class=\"n\"><strong>{:.1}</strong></td></tr></tbody></table>",
         audit.lock_in.services, audit.lock_in.figure
     );
     page.push(&table);
@@ -106,7 +107,10 @@ fn efforts(page: &mut Page, groups: &[Group<'_, '_>]) {
             text: days(group.effort),
         })
         .collect();
-    page.push(&format!("<div class=\"card keep\">{}</div>", ranges(&rows, "Working days by service, from favourable to unfavourable")));
+    page.push(&format!(
+        "<div class=\"card keep wide\">{}</div>",
+        ranges(&rows, "Working days by service, from favourable to unfavourable")
+    ));
     let rest = hardest.len().saturating_sub(CHART_ROWS);
     let more = if rest > 0 { format!(" {} more below.", count(rest, "service")) } else { String::new() };
     page.push(&format!(
@@ -150,7 +154,7 @@ fn services(page: &mut Page, audit: &Audit<'_>, groups: &[Group<'_, '_>]) {
 
 fn service(page: &mut Page, group: &Group<'_, '_>) {
     let mut text = format!(
-        "<details class=\"card g\" data-k=\"{}\" data-p=\"{}\"><summary>{}<span class=\"name\">{} <span class=\"dim\">{}</span></span><span>{}</span><span class=\"dim\">{}</span></summary><div>",
+        "<details class=\"card g\" data-k=\"{}\" data-p=\"{}\"><summary>{}<span class=\"name\">{} <span class=\"dim\">{}</span></span><span class=\"k\">{}</span><span class=\"k dim\">{}</span></summary><div>",
         group.class.letter(),
         provider_key(group.provider),
         badge(group.class.letter()),
@@ -238,7 +242,7 @@ fn notes(page: &mut Page, audit: &Audit<'_>) {
         page.push(&(list + "</ul>"));
     }
     if !audit.unresolved.is_empty() {
-        page.push(&format!("<h2>Modules not on disk ({})</h2>", audit.unresolved.len()));
+        page.push(&format!("<h2>Modules not followed ({})</h2>", audit.unresolved.len()));
         let mut list = String::from("<ul>");
         for missing in audit.unresolved {
             let _ = write!(

@@ -1,5 +1,7 @@
 //! The audit for a terminal: what matters first, grouped by the work to leave.
 
+use std::collections::BTreeMap;
+
 use super::layout::{Columns, cut, wrap};
 use super::{count, days, escape, total};
 use crate::catalogue::{Class, Effort};
@@ -25,11 +27,17 @@ impl Default for Style {
 /// Longest name of a service in the table.
 const SERVICE_CHARS: usize = 40;
 
+/// Fewest characters in which a replacement stands beside its service.
+const REPLACEMENT_CHARS_MIN: usize = 36;
+
 /// Resources listed under a service when not all are asked for.
 const EXAMPLES: usize = 3;
 
-/// Partly read files listed when not all are asked for.
+/// Notes listed when not all are asked for.
 const NOTES_MAX: usize = 10;
+
+/// Notes listed for one file when not all are asked for.
+const NOTES_PER_FILE_MAX: usize = 3;
 
 /// The whole report.
 pub fn to_text(audit: &Audit<'_>, style: Style) -> String {
@@ -62,19 +70,23 @@ fn section(text: &mut String, class: Class, groups: &[&Group<'_, '_>], style: St
         })
         .collect();
     let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let room = style.width.saturating_sub(3 + (0..4).map(|column| widest(column) + 2).sum::<usize>()).max(24);
+    let room = style.width.saturating_sub(3 + (0..4).map(|column| widest(column) + 2).sum::<usize>());
+    let replacement = |group: &Group<'_, '_>| group.distinct(|verdict| &verdict.replacement).first().map(|text| format!("→ {text}"));
+    // Where there is no room beside the effort, the replacement has a line of its own.
+    let fits = |group: &&Group<'_, '_>| replacement(group).is_none_or(|text| text.chars().count() <= room);
+    let beside = room >= REPLACEMENT_CHARS_MIN || groups.iter().all(fits);
     let mut columns = Columns::plain(5).right(2).indent(3);
     for (row, group) in rows.into_iter().zip(groups) {
-        let replacement = group.distinct(|verdict| &verdict.replacement).first().map(|text| cut(&format!("→ {text}"), room));
-        columns.row(row.into_iter().chain([replacement.unwrap_or_default()]).collect());
+        let last = replacement(group).filter(|_| beside).map(|text| cut(&text, room));
+        columns.row(row.into_iter().chain([last.unwrap_or_default()]).collect());
     }
-    let rendered = columns.render();
-    if inline {
-        text.push_str(&rendered);
-    } else {
-        for (line, group) in rendered.lines().zip(groups) {
-            text.push_str(line);
-            text.push('\n');
+    for (line, group) in columns.render().lines().zip(groups) {
+        text.push_str(line);
+        text.push('\n');
+        if let Some(below) = replacement(group).filter(|_| !beside) {
+            text.push_str(&wrap(&below, 5, style.width));
+        }
+        if !inline {
             examples(text, group, style);
         }
     }
@@ -103,22 +115,44 @@ fn notes(text: &mut String, audit: &Audit<'_>, style: Style) {
         }
     };
     if !audit.read_partly.is_empty() {
-        text.push_str(&format!("Read in part: {}\n", count(audit.read_partly.len(), "file")));
-        for part in audit.read_partly.iter().take(limit) {
-            let line = part.line.map(|line| format!(":{line}")).unwrap_or_default();
-            text.push_str(&wrap(&format!("{}{line}  {}", part.file, part.why), 3, style.width));
-        }
-        more(text, audit.read_partly.len());
-        text.push('\n');
+        read_partly(text, audit, limit, style);
     }
     if !audit.unresolved.is_empty() {
-        text.push_str(&format!("Not on disk: {}\n", count(audit.unresolved.len(), "module")));
+        text.push_str(&format!("Not followed: {}\n", count(audit.unresolved.len(), "module")));
         for missing in audit.unresolved.iter().take(limit) {
-            text.push_str(&wrap(&format!("{}:{}  {}  {}", missing.file, missing.line, missing.source, missing.why), 3, style.width));
+            note(text, &format!("{}:{}  {}", missing.file, missing.line, missing.source), &missing.why, style);
         }
         more(text, audit.unresolved.len());
         text.push('\n');
     }
+}
+
+fn read_partly(text: &mut String, audit: &Audit<'_>, limit: usize, style: Style) {
+    let mut notes_of: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut shown, mut left_out) = (0, 0);
+    let mut lines = String::new();
+    for part in audit.read_partly {
+        let here = notes_of.entry(&part.file).or_default();
+        *here += 1;
+        if shown >= limit || (!style.all && *here > NOTES_PER_FILE_MAX) {
+            left_out += 1;
+            continue;
+        }
+        shown += 1;
+        let line = part.line.map(|line| format!(":{line}")).unwrap_or_default();
+        note(&mut lines, &format!("{}{line}", part.file), &part.why, style);
+    }
+    text.push_str(&format!("Read in part: {}\n{lines}", count(notes_of.len(), "file")));
+    if left_out > 0 {
+        text.push_str(&format!("   and {} more (--all lists them)\n", count(left_out, "place")));
+    }
+    text.push('\n');
+}
+
+/// What and where on a line, why under it.
+fn note(text: &mut String, place: &str, why: &str, style: Style) {
+    text.push_str(&format!("   {}\n", escape::terminal(place)));
+    text.push_str(&dim(&wrap(why, 5, style.width), style));
 }
 
 fn summary(text: &mut String, audit: &Audit<'_>, groups: &[Group<'_, '_>], style: Style) {
@@ -144,18 +178,21 @@ fn summary(text: &mut String, audit: &Audit<'_>, groups: &[Group<'_, '_>], style
             .filter(|part| part.services > 0)
             .map(|part| format!("{} {:.1}", part.class.letter(), part.points))
             .collect();
-        text.push_str(&format!(
-            "Lock-in {:.1} of 100 over {} ({})\n",
-            audit.lock_in.figure,
-            count(audit.lock_in.services, "service"),
-            parts.join(" + ")
-        ));
+        let services = count(audit.lock_in.services, "service");
+        let line = format!("Lock-in {:.1} of 100 over {services} ({})", audit.lock_in.figure, parts.join(" + "));
+        text.push_str(&wrap(&line, 0, style.width));
     }
     let effort: Effort = total(groups.iter().map(|group| &group.effort));
-    if effort.high > 0.0 {
-        text.push_str(&format!("Work to leave: {} of one engineer who knows both sides, data transfer apart\n", days(effort)));
-    }
     let accepted = audit.accepted_count();
+    let hides = audit.has_baseline || accepted > 0;
+    if effort.high > 0.0 {
+        let what = if hides { "Work to leave what is listed" } else { "Work to leave" };
+        let line = format!("{what}: {} of one engineer who knows both sides, data transfer apart", days(effort));
+        text.push_str(&wrap(&line, 0, style.width));
+    }
+    if hides && groups.is_empty() {
+        text.push_str(if audit.has_baseline { "Nothing new since the baseline\n" } else { "Nothing open\n" });
+    }
     if accepted > 0 {
         text.push_str(&format!("{} accepted and not listed\n", count(accepted, "finding")));
     }

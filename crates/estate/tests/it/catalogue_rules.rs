@@ -50,11 +50,22 @@ fn attributes_refine() {
         ("core/Service", &[("spec.type", "LoadBalancer")], Class::M),
         ("core/Service", &[("spec.type", "ClusterIP")], Class::N),
         ("azapi_resource", &[("type", "Microsoft.ContainerService/managedClusters@2024-05-01")], Class::S),
+        ("Microsoft.Sql/servers/databases", &[], Class::X),
+        ("AWS::DynamoDB::GlobalTable", &[], Class::X),
+        ("aws_rds_global_cluster", &[], Class::C),
+        ("AWS::EntityResolution::MatchingWorkflow", &[], Class::X),
+        ("AWS::CodeStarConnections::Connection", &[], Class::G),
+        ("Microsoft.Sql/servers/firewallRules", &[], Class::G),
+        ("Microsoft.WeightsAndBiases/instances", &[], Class::G),
+        ("logging:awslogs", &[], Class::M),
+        ("annotation:eks.amazonaws.com/role-arn", &[], Class::G),
+        ("annotation:eks.amazonaws.com", &[], Class::M),
         ("no_such_type", &[], Class::U),
     ] {
         assert_eq!(judge(kind, attributes).class, class, "{kind} {attributes:?}");
     }
     assert_eq!(judge("aws_elasticache_cluster", &[("engine", "memcached")]).rule, "aws-elasticache?memcached");
+    assert_eq!(judge("aws_dynamodb_global_secondary_index", &[]).rule, "aws-dynamodb/detail");
     assert_eq!(judge("aws_elasticache_cluster", &[("engine", "redis")]).rule, "aws-elasticache?redis");
 }
 

@@ -186,12 +186,12 @@ fn leaving_early_is_priced_from_what_remains() {
 
 #[test]
 fn the_list_warns_about_ninety_days_and_passed_notice() {
-    let text = list::list(&[contract()], TODAY);
+    let text = list::list(&[contract()], TODAY, 400);
     assert!(text.contains("notice day has passed and it will renew"), "{text}");
     let mut ends = contract();
     ends.auto_renew = Some(false);
     ends.notice_days = None;
-    let text = list::list(&[ends], TODAY);
+    let text = list::list(&[ends], TODAY, 400);
     assert!(text.contains("To decide in the next 90 days"), "{text}");
     assert!(text.contains("in 39 days"), "{text}");
     let asks = asks(&contract());
@@ -290,4 +290,15 @@ proptest! {
         prop_assert!(notice_end >= today && notice_end <= dates::plus_days(today, 62));
         let _ = list::show(&contract, today);
     }
+}
+
+#[test]
+fn the_list_fits_a_narrow_terminal() {
+    let mut long = contract();
+    long.auto_renew = Some(false);
+    long.notice_days = None;
+    long.period_end = date!(2028 - 01 - 01);
+    let text = list::list(&[contract(), long], TODAY, 80);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(text.contains('…'), "{text}");
 }

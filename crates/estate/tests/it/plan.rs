@@ -1,10 +1,19 @@
 //! The order of moves.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use freehold_estate::catalogue::Catalogue;
+use freehold_estate::contracts::Contract;
+use freehold_estate::finding::audit;
 use freehold_estate::plan::Volume;
 use freehold_estate::plan::order::places;
+use freehold_estate::plan::{plan, to_html, to_markdown};
+use freehold_estate::resource::{Estate, Provider, Resource};
 use proptest::prelude::*;
+use time::macros::date;
+
+use crate::report::resource;
 
 fn edges(pairs: &[(usize, usize)], count: usize) -> Vec<BTreeSet<usize>> {
     let mut depends_on = vec![BTreeSet::new(); count];
@@ -39,6 +48,23 @@ fn volumes_are_read() {
     for bad in ["", "x", "ibm=5", "-1", "aws=", "5e3"] {
         check(bad, None);
     }
+}
+
+#[test]
+fn what_contracts_share_is_said_once_and_what_is_unknown_is_not_zero() {
+    let bucket = Resource { file: Arc::from("a.tf"), ..resource("a.tf", 1, "aws_s3_bucket.a", "aws_s3_bucket", Provider::Aws) };
+    let estate = Estate { files: 1, resources: vec![bucket], ..Estate::default() };
+    let found = audit(&estate, Catalogue::builtin(), date!(2026 - 11 - 23));
+    let contract = |id: &str, end| Contract::new(id.to_owned(), "aws".to_owned(), date!(2026 - 01 - 01), end);
+    let contracts = [contract("one", date!(2028 - 01 - 01)), contract("two", date!(2029 - 01 - 01))];
+    let made = plan(&found, &[], &contracts).expect("the data is sound");
+    for text in [to_markdown(&made), to_html(&made)] {
+        assert_eq!(text.matches("The transitional period ends").count(), 1, "{text}");
+        assert!(text.contains("Every contract") && text.contains("2028-01-01") && text.contains("2029-01-01"), "{text}");
+        assert!(text.contains("not known") && !text.contains("0 GB"), "{text}");
+    }
+    let made = plan(&found, &[], &contracts[..1]).expect("the data is sound");
+    assert!(!to_markdown(&made).contains("Every contract"));
 }
 
 proptest! {

@@ -200,3 +200,17 @@ proptest! {
         prop_assert!((sum - after.figure).abs() <= 0.1 * after.parts.len() as f64);
     }
 }
+
+#[test]
+fn the_table_fits_a_narrow_terminal_and_counts_files_once() {
+    let mut estate = estate();
+    let note = |line| PartlyRead { file: Arc::from("broken.tf"), line: Some(line), why: "not understood".to_owned() };
+    estate.read_partly = (1..=9).map(note).collect();
+    let found = audit(&estate, Catalogue::builtin(), date!(2026 - 11 - 23));
+    let text = report::table::to_text(&found, report::table::Style { width: 80, ..Default::default() });
+    assert!(text.contains("Read in part: 1 file\n") && text.contains("and 6 places more"), "{text}");
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80 && !line.contains("<img")).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+    let all = report::table::to_text(&found, report::table::Style { all: true, ..Default::default() });
+    assert_eq!(all.matches("not understood").count(), 9);
+}

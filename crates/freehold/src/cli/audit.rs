@@ -35,7 +35,7 @@ const SIDE_FILE_BYTES_MAX: u64 = 512 << 20;
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Reads Terraform and OpenTofu (HCL, JSON, plan and state), CloudFormation, SAM and CDK output, ARM, Bicep, Pulumi YAML, Kubernetes, Compose, Dockerfiles, and cloud SDK calls in source code.\n\nExit codes: 0 done, 1 error, 2 wrong command line, 3 a finding reached --fail-on."
+    after_help = "Reads Terraform and OpenTofu (HCL, JSON, plan and state), CloudFormation, SAM and CDK output, ARM, Bicep, Pulumi YAML, Kubernetes, Compose, Dockerfiles, and cloud SDK calls in source code.\n\nA folder that is called plan or explain is named as ./plan.\n\nExit codes: 0 done, 1 error, 2 wrong command line, 3 a finding reached --fail-on."
 )]
 pub struct AuditArgs {
     #[command(subcommand)]
@@ -170,9 +170,10 @@ pub fn date(text: &str) -> Result<Date, String> {
 }
 
 fn threshold(text: &str) -> Result<Class, String> {
-    match text.parse::<Class>()? {
-        Class::N => Err("N is no finding; use one of S, M, G, C, X, E, U".to_owned()),
-        class => Ok(class),
+    match text.parse::<Class>() {
+        Ok(Class::N) => Err("N is no finding; use one of S, M, G, C, X, E, U".to_owned()),
+        Ok(class) => Ok(class),
+        Err(_) => Err("this is not a class; use one of S, M, G, C, X, E, U".to_owned()),
     }
 }
 
@@ -261,8 +262,7 @@ fn style(args: &ReportArgs) -> table::Style {
         Colour::Never => false,
         Colour::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse::<usize>().ok());
-    table::Style { colour, width: columns.filter(|columns| (40..=400).contains(columns)).unwrap_or(120), all: args.all }
+    table::Style { colour, width: super::output::columns(terminal), all: args.all }
 }
 
 fn write_plan(args: PlanArgs) -> anyhow::Result<ExitCode> {

@@ -139,6 +139,11 @@ impl Client {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    /// Sets a thing.
+    pub async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
     /// Changes a thing.
     pub async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.call(Method::PATCH, path, Some(body)).await

@@ -2,7 +2,7 @@
 //!
 //! Terms, clocks and formats are in `freehold-estate`; here are the file, the clock and the terminal.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -279,7 +279,7 @@ fn print_list(book: &Book, today: Date, as_json: bool) -> anyhow::Result<()> {
             .collect();
         serde_json::to_string_pretty(&rows)? + "\n"
     } else {
-        list::list(book.contracts(), today)
+        list::list(book.contracts(), today, super::output::columns(std::io::stdout().is_terminal()))
     };
     write_out(None, |sink| sink.write_all(text.as_bytes()))
 }
@@ -301,14 +301,16 @@ fn print_one(contract: &Contract, today: Date, as_json: bool) -> anyhow::Result<
 }
 
 fn take_over(book: &mut Book, path: &Path, from: &Path, dry_run: bool) -> anyhow::Result<()> {
-    let text = if from == Path::new("-") {
+    let is_standard = from == Path::new("-");
+    let text = if is_standard {
         let mut text = String::new();
         std::io::stdin().lock().take(FILE_BYTES_MAX).read_to_string(&mut text).context("standard input")?;
         text
     } else {
         read_text(from, FILE_BYTES_MAX)?
     };
-    let Imported { contracts, skipped, recognised } = import(&text).with_context(|| from.display().to_string())?;
+    let Imported { contracts, skipped, recognised } =
+        import(&text).with_context(|| if is_standard { "standard input".to_owned() } else { from.display().to_string() })?;
     for reason in &skipped {
         say(&format!("left out: {reason}"));
     }

@@ -5,6 +5,7 @@
 //! the service.
 
 pub mod audit;
+mod billing;
 mod chat;
 mod client;
 pub mod contracts;
@@ -98,6 +99,22 @@ enum Command {
     Waiting(user::WaitingCommand),
     /// Show what was done by whom
     Trail(user::TrailArgs),
+    /// Show the prices, or publish new ones
+    Prices {
+        #[command(subcommand)]
+        command: Option<billing::PricesCommand>,
+    },
+    /// Show what was used and what it cost
+    Usage(billing::UsageArgs),
+    /// List, show and download invoices
+    #[command(subcommand)]
+    Invoice(billing::InvoiceCommand),
+    /// Show credit, add it, and redeem vouchers
+    #[command(subcommand)]
+    Credit(billing::CreditCommand),
+    /// Show and set limits and budgets
+    #[command(subcommand)]
+    Limits(billing::LimitsCommand),
     /// Show long-running operations
     #[command(subcommand)]
     Operation(operation::OperationCommand),
@@ -154,6 +171,14 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(command) => key::run(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Tenant(command) => tenant::run(&Client::operator(common)?, command).await,
         Command::Operation(command) => operation::run(&Client::operator(common)?, command).await,
+        Command::Prices { command } => {
+            let needs_operator = command.as_ref().is_some_and(billing::PricesCommand::needs_operator);
+            billing::prices(&Client::tenant_or_operator(common, needs_operator)?, command).await
+        }
+        Command::Usage(args) => billing::usage(&Client::tenant_or_operator(common, args.needs_operator())?, args).await,
+        Command::Invoice(command) => billing::invoice(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
+        Command::Credit(command) => billing::credit(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
+        Command::Limits(command) => billing::limits(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Signup(args) => login::sign_up(common, args).await,
         Command::Login(args) => login::log_in(common, args).await,
         Command::Logout { everywhere } => login::log_out(common, everywhere).await,

@@ -48,6 +48,13 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) {
     line(&text.join("\n"));
 }
 
+/// Columns to print in: those of the terminal if that is where the text goes, `COLUMNS` if it is set, 120 otherwise.
+pub fn columns(terminal: bool) -> usize {
+    let set = std::env::var("COLUMNS").ok().and_then(|text| text.parse::<usize>().ok());
+    let seen = || terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| usize::from(width.0));
+    set.or_else(seen).filter(|columns| (40..=400).contains(columns)).unwrap_or(120)
+}
+
 /// Says what went wrong and ends with status 1.
 pub fn failure(error: &anyhow::Error, json: bool) -> ExitCode {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();

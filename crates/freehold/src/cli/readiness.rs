@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use freehold_estate::readiness;
 
@@ -13,7 +14,7 @@ use super::audit::write_out;
 #[derive(Debug, Args)]
 pub struct ReadinessArgs {
     /// aws, azure, google, or any other name (the questions then come without published facts)
-    #[arg(value_name = "PROVIDER")]
+    #[arg(value_name = "PROVIDER", value_parser = NonEmptyStringValueParser::new())]
     provider: String,
     /// Format
     #[arg(long, value_enum, default_value_t = Format::Markdown)]

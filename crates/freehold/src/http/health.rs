@@ -1,8 +1,8 @@
-//! For operations: is it alive, does it take requests, what does it count; and the page at `/`.
+//! For operations: is it alive, does it take requests, what does it count.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use freehold_domain::{Error, ErrorCode};
 
 use super::App;
@@ -25,9 +25,4 @@ pub async fn ready(State(app): State<App>) -> Result<&'static str, Refusal> {
 pub async fn metrics(State(app): State<App>) -> Response {
     let text = app.serving.render_metrics().await;
     (StatusCode::OK, [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-}
-
-/// What a browser sees: where the APIs are and what to paste.
-pub async fn landing(State(app): State<App>) -> Html<String> {
-    Html(include_str!("landing.html").replace("{address}", &app.facts.address).replace("{version}", env!("CARGO_PKG_VERSION")))
 }

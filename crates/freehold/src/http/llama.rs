@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use freehold_control::serve::{judgement_request, read_verdict};
+use freehold_control::serve::{Finished, judgement_request, read_verdict};
 use freehold_dialects::{canonical, llama};
 
 use super::App;
@@ -29,8 +29,8 @@ async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, J
         let mut encoder = llama::chat::StreamEncoder::new(&answer.head);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
-    let (head, answer) = answer.whole().await?;
-    Ok(stream::json(llama::chat::encode_answer(&head, &answer)))
+    let Finished { head, answer, receipt } = answer.whole().await?;
+    Ok(stream::ended(llama::chat::encode_answer(&head, &answer), receipt))
 }
 
 async fn moderate(
@@ -44,10 +44,11 @@ async fn moderate(
         Some(model) => model,
         None => app.serving.guard_model(&actor).await?,
     };
-    let (_, answer) = app.serving.chat(&actor, &judgement_request(model.clone(), request.messages), arrival.0).await?.whole().await?;
+    let judged = app.serving.chat(&actor, &judgement_request(model.clone(), request.messages), arrival.0).await?;
+    let Finished { answer, receipt, .. } = judged.whole().await?;
     let verdict = answer.choices.first().map_or("", |choice| choice.text.as_str());
     let response = canonical::ModerationResponse { model, results: vec![read_verdict(verdict)?] };
-    Ok(stream::json(llama::moderations::encode_answer(&response).to_string()))
+    Ok(stream::ended(llama::moderations::encode_answer(&response).to_string(), receipt))
 }
 
 async fn list_models(State(app): State<App>, Caller(actor): Caller) -> Result<Response, Refusal> {

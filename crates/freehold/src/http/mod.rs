@@ -8,9 +8,12 @@
 pub mod api;
 mod body;
 mod caller;
+mod console;
+mod delivery;
 mod health;
 mod llama;
 mod openai;
+mod prices;
 mod reply;
 mod server;
 mod stream;
@@ -67,8 +70,9 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/prices", get(prices::page))
         .route("/metrics", get(health::metrics))
-        .route("/", get(health::landing))
+        .merge(console::routes())
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method)
         .layer(DefaultBodyLimit::max(body_limit))

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use freehold_control::serve::Finished;
 use freehold_dialects::openai;
 
 use super::App;
@@ -31,8 +32,8 @@ async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, J
         let mut encoder = openai::chat::StreamEncoder::new(&answer.head, request.include_usage);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
-    let (head, answer) = answer.whole().await?;
-    Ok(stream::json(openai::chat::encode_answer(&head, &answer)))
+    let Finished { head, answer, receipt } = answer.whole().await?;
+    Ok(stream::ended(openai::chat::encode_answer(&head, &answer), receipt))
 }
 
 async fn complete(
@@ -47,14 +48,14 @@ async fn complete(
         let mut encoder = openai::completions::StreamEncoder::new(&answer.head, request.include_usage);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
-    let (head, answer) = answer.whole().await?;
-    Ok(stream::json(openai::completions::encode_answer(&head, &answer)))
+    let Finished { head, answer, receipt } = answer.whole().await?;
+    Ok(stream::ended(openai::completions::encode_answer(&head, &answer), receipt))
 }
 
 async fn embed(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
     let request = openai::embeddings::decode_request(&body)?;
-    let answer = app.serving.embed(&actor, &request, arrival.0).await?;
-    Ok(stream::json(openai::embeddings::encode_answer(&answer, request.base64)))
+    let (answer, receipt) = app.serving.embed(&actor, &request, arrival.0).await?;
+    Ok(stream::ended(openai::embeddings::encode_answer(&answer, request.base64), receipt))
 }
 
 async fn respond(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
@@ -64,8 +65,8 @@ async fn respond(State(app): State<App>, Caller(actor): Caller, arrival: Arrival
         let mut encoder = openai::responses::StreamEncoder::new(answer.head.clone(), echo);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
-    let (head, answer) = answer.whole().await?;
-    Ok(stream::json(openai::responses::encode_answer(&head, &echo, &answer)))
+    let Finished { head, answer, receipt } = answer.whole().await?;
+    Ok(stream::ended(openai::responses::encode_answer(&head, &echo, &answer), receipt))
 }
 
 async fn list_models(State(app): State<App>, Caller(actor): Caller) -> Result<Response, Refusal> {

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::caller::Peer;
+use super::delivery::{Delivery, Watched, watch};
 
 /// How long a client may take to send the head of a request, or to stay silent between two.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
@@ -63,7 +64,7 @@ fn connection(
     peer: SocketAddr,
     router: Router,
 ) -> http1::Connection<
-    TokioIo<TcpStream>,
+    TokioIo<Watched<TcpStream>>,
     impl hyper::service::HttpService<
         hyper::body::Incoming,
         ResBody = axum::body::Body,
@@ -74,13 +75,16 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let delivery = Arc::new(Delivery::default());
+    let ends = Arc::clone(&delivery);
     let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         request.map(axum::body::Body::new)
     });
+    let service = service.map_response(move |response| watch(response, &ends));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(Watched::new(stream, delivery)), TowerToHyperService::new(service))
 }

@@ -6,8 +6,11 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::Response;
+use freehold_control::billing::Receipt;
 use freehold_control::serve::Answer;
 use freehold_dialects::canonical::ChatEvent;
+
+use super::delivery::End;
 
 /// JSON that a dialect has encoded.
 pub fn json(body: impl Into<Body>) -> Response {
@@ -16,9 +19,20 @@ pub fn json(body: impl Into<Body>) -> Response {
     response
 }
 
+/// A whole answer in JSON, which is charged when it was handed over.
+pub fn ended(body: impl Into<Body>, receipt: Receipt) -> Response {
+    let mut response = json(body);
+    let end = End::default();
+    end.leave(receipt);
+    response.extensions_mut().insert(end);
+    response
+}
+
 /// Server-sent events; `encode` writes what one event becomes.
 pub fn events(answer: Answer, encode: impl FnMut(&ChatEvent, &mut Vec<u8>) + Send + 'static) -> Response {
-    let pieces = futures::stream::unfold((answer, encode), |(mut answer, mut encode)| async move {
+    let end = End::default();
+    let last = end.clone();
+    let pieces = futures::stream::unfold((answer, encode, last), |(mut answer, mut encode, last)| async move {
         loop {
             let events = answer.next().await?;
             let mut piece = Vec::with_capacity(256 * events.len());
@@ -27,12 +41,16 @@ pub fn events(answer: Answer, encode: impl FnMut(&ChatEvent, &mut Vec<u8>) + Sen
                 encode(event, &mut piece);
             }
             // Some events have no form of their own in a dialect.
+            if let Some(receipt) = answer.take_receipt() {
+                last.leave(receipt);
+            }
             if !piece.is_empty() {
-                return Some((Ok::<_, std::convert::Infallible>(Bytes::from(piece)), (answer, encode)));
+                return Some((Ok::<_, std::convert::Infallible>(Bytes::from(piece)), (answer, encode, last)));
             }
         }
     });
     let mut response = Response::new(Body::from_stream(pieces));
+    response.extensions_mut().insert(end);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -89,19 +89,6 @@ fn a_creating_call_can_be_repeated() {
 }
 
 #[test]
-fn an_adapter_is_added_used_and_removed() {
-    let service = Service::with_model(&[]);
-    let bad = service.data.path().join("bad.gguf");
-    std::fs::write(&bad, b"GGUF is not here").expect("written");
-    let added = service.try_cli(&["model", "adapter", "add", MODEL, "poet", bad.to_str().expect("UTF-8")]);
-    assert!(!added.status.success());
-    let message = String::from_utf8_lossy(&added.stderr).into_owned();
-    assert!(message.starts_with("error: ") && message.contains("GGUF"), "{message}");
-    let (_, adapters) = service.get(&service.key, &format!("/api/v1/models/{MODEL}/adapters"));
-    assert_eq!(adapters["data"], json!([]));
-}
-
-#[test]
 fn quantizing_reports_size_and_perplexity_before_and_after() {
     let service = Service::start(&[]);
     let added = service.cli(&[

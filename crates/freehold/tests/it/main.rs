@@ -1,6 +1,9 @@
 //! The real binary, driven from outside: by HTTP, by its CLI and by the vendors' SDKs.
 
+mod adapters;
 mod admin;
+mod billing;
+mod billing_crash;
 mod browser;
 mod cli;
 mod crash;
@@ -12,3 +15,4 @@ mod routes;
 mod sdk;
 mod serving;
 mod support;
+mod visitor;

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::browser::{Answer, Browser, PASSWORD, letter, make_user, token};
 use super::support::{Service, root};
+use super::visitor::{Answer, Browser, PASSWORD, letter, make_user, token};
 
 /// A process that ends when its standard input closes.
 struct Outside {

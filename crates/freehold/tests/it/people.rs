@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::browser::{Browser, PASSWORD, letter, letters, make_user, token};
 use super::support::{Service, cli, until};
+use super::visitor::{Browser, PASSWORD, letter, letters, make_user, token};
 
 /// A service that anybody may sign up at, and the folder of its mails.
 fn open(options: &[&str]) -> (Service, PathBuf) {

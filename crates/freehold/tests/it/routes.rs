@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::browser::{Browser, make_user};
 use super::support::Service;
+use super::visitor::{Browser, make_user};
 
 /// Asks as another tenant's caller what the own tenant's is asked: the same status.
 const SAME: u16 = 0;
@@ -71,6 +71,27 @@ const MATRIX: &[Row] = &[
     ("get", "/waiting", "", [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
     ("post", "/waiting/{entry}/admit", "{}", [401, 403, 403, 403, 403, 403, 403, 403, 404, 404]),
     ("get", "/trail?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("get", "/prices", "", [200; 10]),
+    ("post", "/prices", r#"{"models":{}}"#, [401, 403, 403, 403, 403, 403, 403, 403, 400, 400]),
+    ("get", "/usage?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("get", "/usage/records?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("get", "/usage/focus?tenant=main&month=2026-11", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("get", "/revenue", "", [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
+    ("get", "/ledger", "", [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
+    ("get", "/balance?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("put", "/balance?tenant=main", r#"{"mode":"postpaid"}"#, [401, 403, 403, 403, 403, 403, 404, 404, 200, 200]),
+    ("get", "/credit?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("post", "/credit", r#"{"tenant":"main","amount":"1"}"#, [401, 403, 403, 403, 403, 403, 403, 403, 201, 201]),
+    ("get", "/vouchers", "", [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
+    ("post", "/vouchers", r#"{"amount":"1"}"#, [401, 403, 403, 403, 403, 403, 403, 403, 201, 201]),
+    ("post", "/vouchers/redeem", r#"{"code":"x","tenant":"main"}"#, [401, 404, 403, 404, 403, 403, 404, 404, 404, 404]),
+    ("get", "/limits?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("put", "/limits?tenant=main", "{}", [401, 200, 403, 200, 403, 403, 404, 404, 200, 200]),
+    ("get", "/invoices?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
+    ("post", "/invoices/run", r#"{"month":"2020-01"}"#, [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
+    ("get", "/invoices/{invoice}", "", [401, 404, 404, 404, 404, 404, 404, 404, 404, 404]),
+    ("post", "/invoices/{invoice}/credit-note", r#"{"amount":"1","reason":"x"}"#, [401, 404, 404, 404, 404, 404, 404, 404, 404, 404]),
+    ("post", "/invoices/{invoice}/paid", "{}", [401, 404, 404, 404, 404, 404, 404, 404, 404, 404]),
 ];
 
 const ROLES: [&str; 4] = ["owner", "developer", "billing", "viewer"];

@@ -33,15 +33,18 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
     }
     let n = request.sampling.n.max(1);
     let mut generations = Vec::with_capacity(request.prompts.len());
+    let mut prompt_tokens = 0;
     for (index, prompt) in request.prompts.iter().enumerate() {
         let prompt = tokens(&app, prompt, index)?;
+        prompt_tokens += prompt.len();
         generations.push(app.engine.generate(generate_request(&request, &envelope, prompt, n)?)?);
     }
     let choices = n.saturating_mul(u32::try_from(generations.len()).unwrap_or(u32::MAX));
     let reader = AnswerReader::new(choices, None, CallIds { seed: envelope.seed });
     let pump = Pump::new(&app, received.arrived, Merged::new(generations, n), reader, choices);
     if request.stream {
-        return Ok(pump.stream(Encoder::completions(&head, request.include_usage)).await?);
+        let response = pump.stream(Encoder::completions(&head, request.include_usage)).await?;
+        return Ok(reply::with_prompt_tokens(response, prompt_tokens));
     }
     Ok(reply::json(openai::completions::encode_answer(&head, &pump.gather().await?)))
 }

@@ -23,10 +23,11 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
     }
     let prepared = app.chat.prepare(&request, envelope, &|text, special, begin| app.tokenize(text, special, begin))?;
     let n = prepared.generate.n;
+    let prompt_tokens = prepared.generate.prompt.len();
     let generation = app.engine.generate(prepared.generate)?;
     let pump = Pump::new(&app, received.arrived, Merged::new(vec![generation], n), prepared.reader, n);
     if request.stream {
-        return Ok(pump.stream(Encoder::chat(&head, request.include_usage)).await?);
+        return Ok(reply::with_prompt_tokens(pump.stream(Encoder::chat(&head, request.include_usage)).await?, prompt_tokens));
     }
     Ok(reply::json(openai::chat::encode_answer(&head, &pump.gather().await?)))
 }

@@ -47,3 +47,9 @@ pub(super) fn events(body: Body) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
+
+/// Says how many tokens the prompt has, for whoever does not wait for the account.
+pub(super) fn with_prompt_tokens(mut response: Response, tokens: usize) -> Response {
+    response.headers_mut().insert("x-freehold-prompt-tokens", HeaderValue::from(tokens));
+    response
+}

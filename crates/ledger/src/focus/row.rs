@@ -112,6 +112,8 @@ columns! { row;
     "ChargeFrequency", Text = text(row.charge_frequency);
     "ChargePeriodEnd", Time = Cell::Time(row.charge_period.1);
     "ChargePeriodStart", Time = Cell::Time(row.charge_period.0);
+    // There are no commitments here. The column is there because the validator cannot judge ConsumedQuantity without it.
+    "CommitmentDiscountStatus", Text = Cell::Null;
     "ConsumedQuantity", Decimal = number(row.consumed_quantity);
     "ConsumedUnit", Text = maybe(row.consumed_unit);
     "ContractedCost", Decimal = Cell::Decimal(row.contracted_cost);
@@ -122,6 +124,11 @@ columns! { row;
     "ListCost", Decimal = Cell::Decimal(row.list_cost);
     "ListUnitPrice", Decimal = number(row.list_unit_price);
     "PricingCategory", Text = maybe(row.pricing_category);
+    // Prices are in the currency of the bill.
+    "PricingCurrency", Text = Cell::Text(Cow::Owned(row.billing_currency.to_string()));
+    "PricingCurrencyContractedUnitPrice", Decimal = number(row.contracted_unit_price);
+    "PricingCurrencyEffectiveCost", Decimal = Cell::Decimal(row.effective_cost);
+    "PricingCurrencyListUnitPrice", Decimal = number(row.list_unit_price);
     "PricingQuantity", Decimal = number(row.pricing_quantity);
     "PricingUnit", Text = maybe(row.pricing_unit);
     "ProviderName", Text = text(&row.provider);

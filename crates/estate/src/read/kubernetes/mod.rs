@@ -44,6 +44,13 @@ fn object(node: &Node<'_>, depth: usize, facts: &mut FileFacts) {
     let line = node.map().first().map_or(node.line, |first| first.line);
     let address = address(node, kind);
     let mut attributes = BTreeMap::new();
+    if providers::api_group(group) != Provider::Kubernetes && group != "core" {
+        // An operator's object stands for a service: its attributes have the names that they have elsewhere.
+        let own = node.at(&["spec", "forProvider"]).or_else(|| node.get("spec"));
+        if let Some(own) = own {
+            flatten(own, &mut String::new(), &mut attributes, &plain);
+        }
+    }
     for key in ["provisioner", "type", "spec", "data", "parameters"] {
         if key == "data" && matches!(kind, "Secret" | "ConfigMap") {
             continue;

@@ -99,6 +99,7 @@ fn annotation(key: &str, value: &str) -> Option<(String, Provider)> {
         "kubernetes.io" if name.starts_with("ingress.global-static-ip") => {
             family("kubernetes.io/ingress.global-static-ip-name", Provider::Gcp)
         }
+        "eks.amazonaws.com" if name == "role-arn" => family("eks.amazonaws.com/role-arn", Provider::Aws),
         "ingress.gcp.kubernetes.io" => family(domain, Provider::Gcp),
         _ => providers::domain(domain).and_then(|provider| family(domain, provider)),
     }

@@ -308,3 +308,10 @@ fn pulumi() {
     assert_eq!(known(&estate, "web", "instanceType"), Some("t3.micro"));
     assert_eq!(find(&estate, "web").references, ["group"]);
 }
+
+#[test]
+fn of_two_equal_keys_the_last_one_holds() {
+    let text = "Resources:\n  Db:\n    Type: AWS::RDS::DBInstance\n    Properties:\n      Engine: postgres\n      Engine: oracle-ee\n";
+    let estate = estate(&[("template.yaml", text)]);
+    assert_eq!(known(&estate, "Db", "Engine"), Some("oracle-ee"));
+}

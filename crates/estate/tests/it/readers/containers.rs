@@ -1,5 +1,6 @@
 //! Kubernetes, Compose and Dockerfiles.
 
+use freehold_estate::catalogue::Catalogue;
 use freehold_estate::resource::Provider;
 
 use super::{assert_clean, estate, find, known, lines};
@@ -135,4 +136,29 @@ fn dockerfile() {
         ]
     );
     assert_eq!(estate.read_partly.len(), 1);
+}
+
+#[test]
+fn objects_of_an_operator_have_the_attributes_of_their_service() {
+    let text = "apiVersion: sql.cnrm.cloud.google.com/v1beta1
+kind: SQLInstance
+metadata: {name: a}
+spec: {databaseVersion: POSTGRES_15}
+---
+apiVersion: rds.aws.upbound.io/v1beta1
+kind: Instance
+metadata: {name: b}
+spec:
+  forProvider: {engine: oracle-ee}
+---
+apiVersion: rds.services.k8s.aws/v1alpha1
+kind: DBInstance
+metadata: {name: c}
+spec: {engine: mariadb}
+";
+    let estate = estate(&[("operators.yaml", text)]);
+    assert_clean(&estate);
+    assert_eq!(known(&estate, "SQLInstance/a", "databaseVersion"), Some("POSTGRES_15"));
+    let rules: Vec<String> = estate.resources.iter().map(|resource| Catalogue::builtin().judge(resource).rule.to_string()).collect();
+    assert_eq!(rules, ["gcp-sql?postgresql", "aws-rds?oracle", "aws-rds?mysql"]);
 }

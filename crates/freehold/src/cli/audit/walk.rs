@@ -220,7 +220,9 @@ impl Reader {
             Ok(entry) => entry,
             Err(error) => {
                 if !is_loop(&error) {
-                    self.note("", &error.to_string());
+                    let (path, why) = place_of(&error);
+                    let name = path.map(|path| self.shared.name_of(path)).unwrap_or_default();
+                    self.note(&name, &format!("could not be read: {why}"));
                 }
                 return WalkState::Continue;
             }
@@ -271,6 +273,15 @@ impl Reader {
         let file: Arc<str> = Arc::from(name);
         let part = PartlyRead { file: Arc::clone(&file), line: None, why: why.to_owned() };
         self.found.push(FileFacts { file, read_partly: vec![part], ..FileFacts::default() });
+    }
+}
+
+/// The path that an error is about, and the error without it.
+fn place_of(error: &ignore::Error) -> (Option<&Path>, String) {
+    match error {
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => place_of(err),
+        ignore::Error::WithPath { path, err } => (Some(path), place_of(err).1),
+        other => (None, other.to_string()),
     }
 }
 

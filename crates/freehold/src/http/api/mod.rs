@@ -1,12 +1,16 @@
 //! Freehold's own API, described by an OpenAPI document.
 
+mod credit;
 mod document;
+mod invoices;
 mod keys;
 mod models;
 mod operations;
+mod prices;
 mod service;
 mod session;
 mod tenants;
+mod usage;
 mod users;
 
 use axum::Router;
@@ -28,12 +32,16 @@ pub fn routes() -> (Router<App>, OpenApi) {
         .nest(
             "/api/v1",
             OpenApiRouter::new()
+                .merge(credit::routes())
+                .merge(invoices::routes())
                 .merge(keys::routes())
                 .merge(models::routes())
                 .merge(operations::routes())
+                .merge(prices::routes())
                 .merge(service::routes())
                 .merge(session::routes())
                 .merge(tenants::routes())
+                .merge(usage::routes())
                 .merge(users::routes()),
         )
         .split_for_parts()

@@ -4,5 +4,6 @@ mod adapters;
 mod embeddings;
 mod formats;
 mod generation;
+mod lora;
 mod scheduling;
 mod support;

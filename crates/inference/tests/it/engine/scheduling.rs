@@ -1,7 +1,8 @@
 //! Many requests at once: sharing, fairness, room.
 
+use freehold_dialects::canonical::TokenLogprob;
 use freehold_domain::ErrorCode;
-use freehold_inference::engine::{Engine, Generation};
+use freehold_inference::engine::{Engine, GenerateRequest, Generation, Token};
 
 use super::support::{ask, collect, filler, request, shared, start};
 
@@ -133,5 +134,43 @@ fn dropping_the_engine_tells_everybody() {
     drop(engine);
     for generation in generations {
         assert_eq!(collect(generation).expect_err("unloaded").code, ErrorCode::Unavailable);
+    }
+}
+
+#[test]
+fn a_cache_that_grows_and_copies_that_come_back_change_no_text() {
+    let engine = start(8192, 4, 16);
+    let prompts: Vec<_> = (0..3_u8)
+        .map(|number| {
+            let mut prompt = filler(&engine, 700);
+            prompt.extend(super::support::prompt(&engine, &format!("Say the number {number} in words.")));
+            prompt
+        })
+        .collect();
+    // Together they need more than the cache starts with.
+    let asked = |salt: &str, prompt: &[Token]| GenerateRequest { logprobs: Some(0), ..request(salt, prompt.to_vec(), 8) };
+    let together: Vec<Generation> = prompts
+        .iter()
+        .enumerate()
+        .map(|(number, prompt)| engine.generate(asked(&format!("salt {number}"), prompt)).expect("accepted"))
+        .collect();
+    let together: Vec<_> = together.into_iter().map(|generation| collect(generation).expect("answered")).collect();
+    for (number, first) in together.iter().enumerate() {
+        // The others have been computed since, so this one's prefix lies outside of the cache.
+        let again = ask(&engine, asked(&format!("salt {number}"), &prompts[number]));
+        assert_eq!(again.usage.cached_tokens as usize, prompts[number].len() - 1, "all but the last token came back");
+        assert_alike(&again.logprobs, &first.logprobs);
+    }
+    let alone = ask(&start(1024, 1, 4), asked("alone", &prompts[0]));
+    assert_alike(&alone.logprobs, &together[0].logprobs);
+}
+
+/// The same tokens with nearly the same probabilities, as far as a near tie has not led elsewhere: sums that are taken
+/// in another order differ a little.
+fn assert_alike(left: &[TokenLogprob], right: &[TokenLogprob]) {
+    const BEFORE_ANY_TIE: usize = 4;
+    for (left, right) in left.iter().zip(right).take(BEFORE_ANY_TIE) {
+        assert_eq!(left.bytes, right.bytes);
+        assert!((left.logprob - right.logprob).abs() < 0.1, "{left:?} {right:?}");
     }
 }

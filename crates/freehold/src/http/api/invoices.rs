@@ -1,0 +1,103 @@
+//! Invoices and credit notes.
+
+use axum::Json as JsonBody;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use freehold_control::billing::{Document, InvoiceRun, InvoiceRunView, InvoiceView, NewCreditNote};
+use freehold_control::page::{Page, PageRequest};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::document::Refused;
+use super::{Once, Query};
+use crate::http::App;
+use crate::http::body::Json;
+use crate::http::caller::Caller;
+use crate::http::reply::Refusal;
+
+/// The routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(run)).routes(routes!(show)).routes(routes!(credit)).routes(routes!(pay))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// The tenant, by id or name; left out: the caller's own, or all for an operator.
+    tenant: Option<String>,
+    /// How many, 1 to 1000; 100 when it is left out.
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct Form {
+    /// `json`, `html` or `pdf`; `json` when it is left out.
+    format: Option<String>,
+}
+
+/// Lists invoices and credit notes, newest first.
+#[utoipa::path(get, path = "/invoices", tag = "billing", params(Which), responses((status = 200, body = Page<InvoiceView>), (status = "default", body = Refused)))]
+async fn list(State(app): State<App>, Caller(actor): Caller, Query(which): Query<Which>) -> Result<JsonBody<Page<InvoiceView>>, Refusal> {
+    let page = PageRequest { limit: which.limit, after: which.after };
+    Ok(JsonBody(app.control.list_invoices(&actor, which.tenant.as_deref(), &page).await?))
+}
+
+/// Invoices a month that is over. Doing it again makes nothing twice.
+#[utoipa::path(post, path = "/invoices/run", tag = "billing", request_body = InvoiceRun, responses((status = 200, body = InvoiceRunView), (status = "default", body = Refused)))]
+async fn run(State(app): State<App>, Caller(actor): Caller, Json(run): Json<InvoiceRun>) -> Result<JsonBody<InvoiceRunView>, Refusal> {
+    Ok(JsonBody(app.control.run_invoices(&actor, &run).await?))
+}
+
+/// Shows an invoice or a credit note: in JSON, as a page or as a PDF.
+#[utoipa::path(get, path = "/invoices/{invoice}", tag = "billing", params(("invoice" = String, Path, description = "Id."), Form), responses((status = 200, content((serde_json::Value = "application/json"), (String = "text/html"), (String = "application/pdf"))), (status = "default", body = Refused)))]
+async fn show(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(invoice): Path<String>,
+    Query(form): Query<Form>,
+) -> Result<Response, Refusal> {
+    let document = app.control.invoice(&actor, &invoice, form.format.as_deref()).await?;
+    let (body, kind) = match document {
+        Document::Json(value) => (Body::from(value.to_string()), "application/json"),
+        Document::Html(page) => (Body::from(page), "text/html; charset=utf-8"),
+        Document::Pdf(bytes) => (Body::from(bytes), "application/pdf"),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"));
+    if kind == "application/pdf"
+        && let Ok(value) = HeaderValue::from_str(&format!("inline; filename=\"{}.pdf\"", invoice))
+    {
+        headers.insert(CONTENT_DISPOSITION, value);
+    }
+    Ok(response)
+}
+
+/// Gives back part or all of an invoice, as credit.
+#[utoipa::path(post, path = "/invoices/{invoice}/credit-note", tag = "billing", params(("invoice" = String, Path, description = "Id.")), request_body = NewCreditNote, responses((status = 201, body = InvoiceView), (status = "default", body = Refused)))]
+async fn credit(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(invoice): Path<String>,
+    Once(once): Once,
+    Json(new): Json<NewCreditNote>,
+) -> Result<(StatusCode, JsonBody<InvoiceView>), Refusal> {
+    Ok((StatusCode::CREATED, JsonBody(app.control.credit_note(&actor, &invoice, new, once.as_ref()).await?)))
+}
+
+/// Notes that an invoice was paid.
+#[utoipa::path(post, path = "/invoices/{invoice}/paid", tag = "billing", params(("invoice" = String, Path, description = "Id.")), responses((status = 200, body = InvoiceView), (status = "default", body = Refused)))]
+async fn pay(State(app): State<App>, Caller(actor): Caller, Path(invoice): Path<String>) -> Result<JsonBody<InvoiceView>, Refusal> {
+    Ok(JsonBody(app.control.pay_invoice(&actor, &invoice).await?))
+}

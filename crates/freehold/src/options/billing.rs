@@ -1,0 +1,31 @@
+//! Options about money.
+
+use freehold_control::BillingSettings;
+use freehold_domain::Currency;
+
+use super::{Options, Setting};
+
+impl Setting for Currency {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: freehold_domain::MoneyError| error.to_string())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Options {
+    /// What is set about billing.
+    pub fn billing(&self) -> BillingSettings {
+        let lines = |text: &str| text.replace("\\n", "\n");
+        BillingSettings {
+            currency: self.currency,
+            seller: lines(&self.seller),
+            invoice_note: lines(&self.invoice_note),
+            invoice_due_days: self.invoice_due_days,
+            usage_retention_days: self.usage_retention_days,
+            webhook_private: self.webhook_private,
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Usage records, and what they add up to by day.
+//!
+//! A record is written pending before the client has the end of its answer, and is posted (with its transfer and its
+//! place in the day's sums) or void afterwards.
+//!
+//! **Invariant:** a record is posted at most once, and in one transaction with its transfer and its day.
+
+use std::collections::HashMap;
+
+use freehold_domain::{KeyId, NanoUnits, TenantId, Timestamp, UsageId};
+use freehold_ledger::invoices::UsageTotal;
+use freehold_ledger::usage::Quantities;
+use freehold_ledger::{AccountKind, UsageOutcome, UsageRecord, UsageState, calendar, derive};
+use rusqlite::{Connection, params};
+
+use crate::accounts::{Movement, apply};
+use crate::columns::{Columns, all, change_one, corrupt, one, signed};
+use crate::connection::{Durability, Store};
+use crate::error::StoreError;
+
+/// What is to be written of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UsageWrite<'a> {
+    /// It is known; the client does not have the end of its answer yet.
+    Pending(&'a UsageRecord),
+    /// It is posted at once: there is no end to wait for.
+    Final(&'a UsageRecord),
+    /// A pending record is posted.
+    Post {
+        /// As it was written, with the outcome that it has now.
+        record: &'a UsageRecord,
+        /// When the end was handed over, if it was.
+        delivered_at: Option<Timestamp>,
+    },
+}
+
+/// A sum of posted usage; a part by which it is not split is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageSum {
+    /// Whose.
+    pub tenant: Option<TenantId>,
+    /// Days since 1970-01-01.
+    pub day: Option<i64>,
+    /// The model or sku.
+    pub name: Option<String>,
+    /// The key; an empty text is usage without one.
+    pub key: Option<String>,
+    /// Records.
+    pub requests: u64,
+    /// Those that failed by the service's fault.
+    pub failed: u64,
+    /// What was billed.
+    pub billable: Quantities,
+    /// What it cost.
+    pub amount: NanoUnits,
+}
+
+/// By what to split a sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SplitBy {
+    /// By tenant.
+    pub tenant: bool,
+    /// By day.
+    pub day: bool,
+    /// By model or sku.
+    pub name: bool,
+    /// By key.
+    pub key: bool,
+}
+
+/// A record as it is listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsageRow {
+    /// Its place among all records.
+    pub seq: i64,
+    /// The record, with the state and the outcome that it has now.
+    pub record: UsageRecord,
+    /// When the end was handed over.
+    pub delivered_at: Option<Timestamp>,
+}
+
+const OUTCOMES: [UsageOutcome; 4] = [UsageOutcome::Complete, UsageOutcome::Cancelled, UsageOutcome::ClientGone, UsageOutcome::Failed];
+
+fn read(row: &Columns<'_>) -> Result<UsageRow, StoreError> {
+    let document: String = row.plain("record")?;
+    let value = serde_json::from_str(&document).map_err(|error| corrupt("record", error))?;
+    let mut record = UsageRecord::from_json(value).map_err(|error| corrupt("record", error))?;
+    let (state, outcome): (String, String) = (row.plain("state")?, row.plain("outcome")?);
+    record.state = UsageState::from_text(&state).ok_or_else(|| corrupt("state", &state))?;
+    record.outcome = OUTCOMES.into_iter().find(|known| known.as_str() == outcome).ok_or_else(|| corrupt("outcome", &outcome))?;
+    Ok(UsageRow { seq: row.plain("seq")?, record, delivered_at: row.time_or_null("delivered_at")? })
+}
+
+const COLUMNS: &str = "seq, state, outcome, delivered_at, record";
+
+/// Writes a new record; false when it is there already.
+fn insert(connection: &Connection, record: &UsageRecord, state: UsageState) -> Result<bool, StoreError> {
+    let sql = "INSERT OR IGNORE INTO usage (id, tenant_id, started_at, ended_at, state, outcome, record) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let changed = connection.prepare_cached(sql)?.execute(params![
+        record.id.to_string(),
+        record.tenant.to_string(),
+        record.started.unix_ms(),
+        record.ended.unix_ms(),
+        state.as_str(),
+        record.outcome.as_str(),
+        record.to_json().to_string()
+    ])?;
+    Ok(changed > 0)
+}
+
+/// The transfer and the day of a record that is being posted.
+fn book(connection: &Connection, record: &UsageRecord) -> Result<(), StoreError> {
+    if record.amount > NanoUnits::ZERO {
+        let accounts = (AccountKind::Customer, AccountKind::Revenue);
+        let reason = freehold_ledger::Reason::Usage(record.id);
+        let id = derive::charge_id(record.id);
+        apply(connection, &Movement::new(id, accounts, record.tenant, record.currency, record.amount, reason, record.ended))?;
+    }
+    let sql = "INSERT INTO usage_daily (tenant_id, day, key_id, meter, name, price_number, requests, failed, input, cached, output, \
+               seconds, amount) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11, ?12) \
+               ON CONFLICT (tenant_id, day, key_id, meter, name, price_number) DO UPDATE SET requests = requests + 1, \
+               failed = failed + excluded.failed, input = input + excluded.input, cached = cached + excluded.cached, \
+               output = output + excluded.output, seconds = seconds + excluded.seconds, amount = amount + excluded.amount";
+    let billable = &record.billable;
+    connection.prepare_cached(sql)?.execute(params![
+        record.tenant.to_string(),
+        calendar::day_of(record.started),
+        record.key.map(|key| key.to_string()).unwrap_or_default(),
+        record.subject.meter(),
+        record.subject.name(),
+        record.price_number,
+        record.outcome == UsageOutcome::Failed,
+        signed(billable.input),
+        signed(billable.cached),
+        signed(billable.output),
+        signed(billable.seconds),
+        record.amount.get()
+    ])?;
+    Ok(())
+}
+
+fn post(connection: &Connection, record: &UsageRecord, delivered_at: Option<Timestamp>) -> Result<(), StoreError> {
+    let sql = "UPDATE usage SET state = 'posted', outcome = ?2, delivered_at = ?3 WHERE id = ?1 AND state = 'pending'";
+    let delivered = delivered_at.map(Timestamp::unix_ms);
+    let id = record.id.to_string();
+    match connection.prepare_cached(sql)?.execute(params![id, record.outcome.as_str(), delivered])? {
+        0 => Ok(()),
+        _ => book(connection, record),
+    }
+}
+
+fn read_sum(row: &Columns<'_>) -> Result<UsageSum, StoreError> {
+    Ok(UsageSum {
+        tenant: row.parsed_or_null("tenant_id")?,
+        day: row.plain("day")?,
+        name: row.plain("name")?,
+        key: row.plain("key_id")?,
+        requests: row.size("requests")?,
+        failed: row.size("failed")?,
+        billable: Quantities {
+            input: row.size("input")?,
+            cached: row.size("cached")?,
+            output: row.size("output")?,
+            seconds: row.size("seconds")?,
+        },
+        amount: NanoUnits::new(row.plain("amount")?),
+    })
+}
+
+const SUMS: &str = "coalesce(sum(requests), 0) AS requests, coalesce(sum(failed), 0) AS failed, coalesce(sum(input), 0) AS input, \
+                    coalesce(sum(cached), 0) AS cached, coalesce(sum(output), 0) AS output, coalesce(sum(seconds), 0) AS seconds, \
+                    coalesce(sum(amount), 0) AS amount";
+
+impl Store {
+    /// Writes records, all or none, on the disk when it returns. What was written before is left as it is.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn write_usage(&self, writes: &[UsageWrite<'_>]) -> Result<(), StoreError> {
+        self.write(Durability::Full, |transaction| {
+            for write in writes {
+                match write {
+                    UsageWrite::Pending(record) => {
+                        insert(transaction, record, UsageState::Pending)?;
+                    }
+                    UsageWrite::Final(record) => {
+                        if insert(transaction, record, UsageState::Posted)? {
+                            book(transaction, record)?;
+                        }
+                    }
+                    UsageWrite::Post { record, delivered_at } => post(transaction, record, *delivered_at)?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Settles what a crash left pending: posted if its end was handed over, void otherwise. How many of each.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn recover_usage(&self, delivered: &HashMap<UsageId, Timestamp>) -> Result<(u64, u64), StoreError> {
+        self.write(Durability::Full, |transaction| {
+            let rows = all(transaction, &format!("SELECT {COLUMNS} FROM usage WHERE state = 'pending' ORDER BY seq"), [], read)?;
+            let (mut posted, mut void) = (0, 0);
+            for UsageRow { record, .. } in rows {
+                match delivered.get(&record.id) {
+                    Some(at) => {
+                        post(transaction, &record, Some(*at))?;
+                        posted += 1;
+                    }
+                    None => {
+                        change_one(transaction, "UPDATE usage SET state = 'void' WHERE id = ?1", [record.id.to_string()])?;
+                        void += 1;
+                    }
+                }
+            }
+            Ok((posted, void))
+        })
+    }
+
+    /// Records of a tenant in a span of time, newest first, up to `limit`, after the record `after`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn usage_records(
+        &self,
+        tenant: TenantId,
+        (from, to): (Timestamp, Timestamp),
+        after: Option<UsageId>,
+        limit: u32,
+    ) -> Result<Vec<UsageRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM usage WHERE tenant_id = ?1 AND started_at >= ?2 AND started_at < ?3 AND (?4 IS NULL OR \
+             (started_at, seq) < (SELECT started_at, seq FROM usage WHERE id = ?4 AND tenant_id = ?1)) \
+             ORDER BY started_at DESC, seq DESC LIMIT ?5"
+        );
+        let after = after.map(|id| id.to_string());
+        self.read(|connection| all(connection, &sql, params![tenant.to_string(), from.unix_ms(), to.unix_ms(), after, limit], read))
+    }
+
+    /// Posted records of a tenant that began in a span of time, oldest first, up to `limit`, after a place in that order.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn posted_usage(
+        &self,
+        tenant: TenantId,
+        (from, to): (Timestamp, Timestamp),
+        after: Option<(Timestamp, i64)>,
+        limit: u32,
+    ) -> Result<Vec<UsageRow>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM usage WHERE tenant_id = ?1 AND started_at < ?2 AND (started_at, seq) > (?3, ?4) \
+             AND state = 'posted' ORDER BY started_at, seq LIMIT ?5"
+        );
+        let (start, seq) = after.map_or((from.unix_ms(), -1), |(at, seq)| (at.unix_ms(), seq));
+        self.read(|connection| all(connection, &sql, params![tenant.to_string(), to.unix_ms(), start, seq, limit], read))
+    }
+
+    /// Sums of posted usage of the days `from` up to and without `to`; of all tenants when none is named.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn usage_sums(
+        &self,
+        tenant: Option<TenantId>,
+        (from, to): (i64, i64),
+        by: SplitBy,
+        limit: u32,
+    ) -> Result<Vec<UsageSum>, StoreError> {
+        let part = |on: bool, column: &str| if on { column.to_owned() } else { format!("NULL AS {column}") };
+        let parts = [(by.tenant, "tenant_id"), (by.day, "day"), (by.name, "name"), (by.key, "key_id")];
+        let columns: Vec<String> = parts.iter().map(|(on, column)| part(*on, column)).collect();
+        let group: Vec<&str> = parts.iter().filter(|(on, _)| *on).map(|(_, column)| *column).collect();
+        let tail = if group.is_empty() { String::new() } else { format!("GROUP BY {0} ORDER BY {0}", group.join(", ")) };
+        let sql = format!(
+            "SELECT {}, {SUMS} FROM usage_daily WHERE day >= ?1 AND day < ?2 AND (?3 IS NULL OR tenant_id = ?3) {tail} LIMIT ?4",
+            columns.join(", ")
+        );
+        let tenant = tenant.map(|tenant| tenant.to_string());
+        self.read(|connection| all(connection, &sql, params![from, to, tenant, limit], read_sum))
+    }
+
+    /// What a month's invoice is made of.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn usage_totals(&self, tenant: TenantId, (from, to): (i64, i64)) -> Result<Vec<UsageTotal>, StoreError> {
+        let sql = format!(
+            "SELECT meter, name AS subject, price_number, NULL AS tenant_id, NULL AS day, NULL AS name, NULL AS key_id, {SUMS} \
+             FROM usage_daily WHERE tenant_id = ?1 AND day >= ?2 AND day < ?3 GROUP BY meter, usage_daily.name, price_number"
+        );
+        self.read(|connection| {
+            all(connection, &sql, params![tenant.to_string(), from, to], |row| {
+                let sum = read_sum(row)?;
+                Ok(UsageTotal {
+                    meter: row.plain("meter")?,
+                    name: row.plain("subject")?,
+                    price_number: row.plain("price_number")?,
+                    records: sum.requests,
+                    billable: sum.billable,
+                    amount: sum.amount,
+                })
+            })
+        })
+    }
+
+    /// What a key, or a tenant with all its keys, spent from a day on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn spent(&self, tenant: TenantId, key: Option<KeyId>, from_day: i64) -> Result<NanoUnits, StoreError> {
+        let sql = "SELECT coalesce(sum(amount), 0) AS amount FROM usage_daily WHERE tenant_id = ?1 AND day >= ?2 \
+                   AND (?3 IS NULL OR key_id = ?3)";
+        let key = key.map(|key| key.to_string());
+        let found = self.read(|connection| {
+            one(connection, sql, params![tenant.to_string(), from_day, key], |row| Ok(NanoUnits::new(row.plain("amount")?)))
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// How many records are pending.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn pending_usage(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) AS count FROM usage WHERE state = 'pending'";
+        Ok(self.read(|connection| one(connection, sql, [], |row| row.size("count")))?.unwrap_or(0))
+    }
+
+    /// Forgets up to `limit` settled records that ended before a time; how many. The days' sums stay.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn forget_usage(&self, before: Timestamp, limit: u32) -> Result<usize, StoreError> {
+        self.write(Durability::Lazy, |transaction| {
+            let sql = "DELETE FROM usage WHERE seq IN (SELECT seq FROM usage WHERE ended_at < ?1 AND state <> 'pending' LIMIT ?2)";
+            Ok(transaction.prepare_cached(sql)?.execute(params![before.unix_ms(), limit])?)
+        })
+    }
+}
