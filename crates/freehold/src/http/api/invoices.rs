@@ -40,7 +40,7 @@ struct Which {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Form {
+struct Shape {
     /// `json`, `html` or `pdf`; `json` when it is left out.
     format: Option<String>,
 }
@@ -59,12 +59,12 @@ async fn run(State(app): State<App>, Caller(actor): Caller, Json(run): Json<Invo
 }
 
 /// Shows an invoice or a credit note: in JSON, as a page or as a PDF.
-#[utoipa::path(get, path = "/invoices/{invoice}", tag = "billing", params(("invoice" = String, Path, description = "Id."), Form), responses((status = 200, content((serde_json::Value = "application/json"), (String = "text/html"), (String = "application/pdf"))), (status = "default", body = Refused)))]
+#[utoipa::path(get, path = "/invoices/{invoice}", tag = "billing", params(("invoice" = String, Path, description = "Id."), Shape), responses((status = 200, content((serde_json::Value = "application/json"), (String = "text/html"), (String = "application/pdf"))), (status = "default", body = Refused)))]
 async fn show(
     State(app): State<App>,
     Caller(actor): Caller,
     Path(invoice): Path<String>,
-    Query(form): Query<Form>,
+    Query(form): Query<Shape>,
 ) -> Result<Response, Refusal> {
     let document = app.control.invoice(&actor, &invoice, form.format.as_deref()).await?;
     let (body, kind) = match document {
