@@ -345,7 +345,7 @@ async fn a_note_over_all_that_is_due_takes_the_debt_and_gives_nothing_to_spend()
     let id = all[0].id.to_string();
     fixture.control.credit_note(&fixture.operator, &id, note, None).await.expect("a note");
     assert_eq!(balance(&fixture.control, &fixture.main).await.0, before, "nothing to spend comes of a debt");
-    assert_eq!(code(fixture.control.pay_invoice(&fixture.operator, &id).await), "invalid_request", "it is credited");
+    assert_eq!(code(fixture.control.pay_invoice(&fixture.operator, &id).await), "conflict", "it is credited");
     check_ledger(&fixture).await;
 }
 
