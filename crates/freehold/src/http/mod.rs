@@ -70,7 +70,7 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/prices", get(prices::page))
+        .route("/prices.html", get(prices::page))
         .route("/metrics", get(health::metrics))
         .merge(console::routes())
         .fallback(reply::no_such_path)

@@ -161,7 +161,7 @@ fn money_by_cli() {
     std::fs::write(&file, r#"{"models": {"*": {"input": "0", "output": "1000000000"}}}"#).expect("written");
     service.cli(&["prices", "set", file.to_str().expect("UTF-8")]);
     until("the prices hold", || service.cli(&["prices"]).contains("1M tokens").then_some(()));
-    let page = service.http.get(format!("{}/prices", service.url)).send().expect("a page").text().expect("text");
+    let page = service.http.get(format!("{}/prices.html", service.url)).send().expect("a page").text().expect("text");
     assert!(page.contains("Every other model") && page.contains("Version 1"), "{page}");
 
     assert_eq!(service.post(&service.key, "/v1/chat/completions", &exactly(3)).0, 200);
