@@ -13,7 +13,6 @@ mod delivery;
 mod health;
 mod llama;
 mod openai;
-mod prices;
 mod reply;
 mod server;
 mod stream;
@@ -70,7 +69,6 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/prices.html", get(prices::page))
         .route("/metrics", get(health::metrics))
         .merge(console::routes())
         .fallback(reply::no_such_path)

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 
 use serde_json::{Value, json};
 
-use super::support::{MODEL, Service, ask, kill, until};
+use super::support::{MODEL, Service, ask, kill, root, until};
 
 /// Only tokens of answers cost: 1,000 nano-units each.
 pub fn set_prices(service: &Service) {
@@ -161,8 +161,8 @@ fn money_by_cli() {
     std::fs::write(&file, r#"{"models": {"*": {"input": "0", "output": "1000000000"}}}"#).expect("written");
     service.cli(&["prices", "set", file.to_str().expect("UTF-8")]);
     until("the prices hold", || service.cli(&["prices"]).contains("1M tokens").then_some(()));
-    let page = service.http.get(format!("{}/prices.html", service.url)).send().expect("a page").text().expect("text");
-    assert!(page.contains("Every other model") && page.contains("Version 1"), "{page}");
+    let (status, prices) = service.get("", "/api/v1/prices");
+    assert_eq!((status, &prices["models"]["*"]["output"]), (200, &json!("1000000000")), "everybody may see the prices: {prices}");
 
     assert_eq!(service.post(&service.key, "/v1/chat/completions", &exactly(3)).0, 200);
     check_settled(&service);
@@ -245,4 +245,24 @@ fn hostile_input_on_every_route() {
     assert_eq!(status, 400);
     check_settled(&service);
     assert_eq!(get(&service, "/api/v1/balance?tenant=main")["balance"], "0");
+}
+
+#[test]
+fn an_export_is_accepted_by_the_focus_validator() {
+    let service = Service::with_model(&[]);
+    set_prices(&service);
+    for tokens in 1..4 {
+        assert_eq!(service.post(&service.key, "/v1/chat/completions", &exactly(tokens)).0, 200);
+    }
+    check_settled(&service);
+    let started = records(&service)[0]["started_at"].as_str().expect("a time").to_owned();
+    for format in ["csv", "parquet"] {
+        let path = format!("/api/v1/usage/focus?month={}&format={format}", &started[..7]);
+        let response = service.http.get(format!("{}{path}", service.url)).bearer_auth(&service.key).send().expect("an answer");
+        assert_eq!(response.status().as_u16(), 200);
+        let file = service.data.path().join(format!("focus.{format}"));
+        std::fs::write(&file, response.bytes().expect("a file")).expect("written");
+        let output = std::process::Command::new(root().join("tests/focus/validate")).arg(&file).output().expect("make focus");
+        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
 }
