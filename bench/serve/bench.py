@@ -25,6 +25,8 @@ RESULTS = ROOT / "bench/RESULTS.md"
 BEGIN, END = "<!-- serve:begin -->", "<!-- serve:end -->"
 CONTEXT = 8192
 THREADS = 2
+# A pair of these takes a minute, most of it the peer's.
+QUIET_ROUNDS = 2
 # Tokens that end an answer of the starter model; forbidden, so that both generate as many tokens as asked for.
 NO_END = {"2": -100, "0": -100}
 WORDS = (Path(__file__).parent / "words.txt").read_text().split()
@@ -353,7 +355,8 @@ async def run(args):
         if wanted("prefix"):
             row("p95 time to first token, 4 tenants x 8 requests, own 400-token prefixes", "<= 0.5x", await pairs(tenants_with_prefixes, plain, peer, args.rounds, "prefix"), "ms", lambda r: r <= 0.5)
         if wanted("quiet"):
-            row("p95 time to first token of a quiet tenant while another floods", "<= 0.3x", await pairs(quiet_tenant, plain, peer, args.rounds, "quiet"), "ms", lambda r: r <= 0.3)
+            rounds = min(args.rounds, QUIET_ROUNDS)
+            row(f"p95 time to first token of a quiet tenant while another floods ({rounds} pairs)", "<= 0.3x", await pairs(quiet_tenant, plain, peer, rounds, "quiet"), "ms", lambda r: r <= 0.3)
         if wanted("rss"):
             mine, theirs = peak_rss_mib(plain.pid()), peak_rss_mib(peer.pid())
             row("peak RSS after all of that, all processes", "<= 1.1x", (mine, theirs, mine / theirs, mine / theirs, mine / theirs), "MiB", lambda r: r <= 1.1)

@@ -291,13 +291,22 @@ impl Control {
         new: NewCreditNote,
         once: Option<&IdempotencyKey>,
     ) -> Result<InvoiceView, Error> {
-        let invoice = self.visible_invoice(actor, id).await?;
-        permit(actor, Action::ManagePrices)?;
         read_amount(new.amount)?;
         read_note(&new.reason)?;
         let now = self.now();
         let once = once.map(|once| once.once(actor, &format!("credit_note {id}"), &new, now)).transpose()?;
         let _changing = self.shared.billing.changing.lock().await;
+        let invoice = self.visible_invoice(actor, id).await?;
+        permit(actor, Action::ManagePrices)?;
+        // What was never paid is not given back: the debt goes instead.
+        let is_unpaid = invoice.state == InvoiceState::Issued && invoice.due > NanoUnits::ZERO;
+        if is_unpaid && new.amount != invoice.due {
+            let message = format!(
+                "{} is not paid: credit all that is due on it ({} {}), or note its payment first.",
+                invoice.number, invoice.due, invoice.currency
+            );
+            return Err(Error::new(ErrorCode::Conflict, message).with_param("amount"));
+        }
         self.load_under_lock(invoice.tenant, None).await?;
         let heading = Heading {
             id: InvoiceId::from_uuid(self.new_uuid()),
@@ -311,7 +320,8 @@ impl Control {
         };
         let note_id = heading.id;
         let transfer = TransferId::from_uuid(derive::uuid("freehold.credit-note", &[&note_id.to_string()]));
-        let accounts = (AccountKind::OperatorCredit, AccountKind::Customer);
+        let target = if is_unpaid { AccountKind::Receivable } else { AccountKind::Customer };
+        let accounts = (AccountKind::OperatorCredit, target);
         let movement = Movement::new(transfer, accounts, invoice.tenant, invoice.currency, new.amount, Reason::CreditNote(invoice.id), now);
         let moved = movement.transfer.clone();
         let data = json!({"amount": new.amount, "reason": new.reason, "of": invoice.number});
@@ -322,7 +332,7 @@ impl Control {
                 let make = |number: String, already: NanoUnits| {
                     let note = invoice.credit_note(Heading { number, ..heading }, new.amount, already, &new.reason).map_err(refused)?;
                     let mut original = invoice.clone();
-                    if already.plus(new.amount).map_err(Error::internal)? == invoice.total {
+                    if is_unpaid || already.plus(new.amount).map_err(Error::internal)? == invoice.total {
                         original.become_state(InvoiceState::Credited).map_err(refused)?;
                     }
                     let movement = movement.with_note(&note.number);
@@ -347,6 +357,7 @@ impl Control {
     /// # Errors
     /// `permission_denied` for a tenant, `not_found`, `conflict` for one that is not waiting for money.
     pub async fn pay_invoice(&self, actor: &Actor, id: &str) -> Result<InvoiceView, Error> {
+        let _changing = self.shared.billing.changing.lock().await;
         let mut invoice = self.visible_invoice(actor, id).await?;
         permit(actor, Action::ManagePrices)?;
         if invoice.kind != InvoiceKind::Invoice || invoice.due <= NanoUnits::ZERO {
@@ -359,7 +370,6 @@ impl Control {
         let movement = Movement::new(transfer, accounts, invoice.tenant, invoice.currency, invoice.due, reason, self.now());
         let movement = movement.with_note(&invoice.number);
         let event = self.event(Some(&actor.by()), Some(invoice.tenant), "invoice.paid", &invoice.id.to_string(), json!({}));
-        let _changing = self.shared.billing.changing.lock().await;
         let (stored, moved) = (invoice.clone(), movement.transfer.clone());
         self.store(move |store| store.update_invoice(&stored, &movement, said(&event))).await?;
         self.shared.billing.meter().post(moved);

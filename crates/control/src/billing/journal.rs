@@ -65,8 +65,14 @@ impl Journal {
         state.open += 1;
         match state.file.write_all(&entry) {
             Ok(()) => state.len += ENTRY_LEN as u64,
-            // It is posted all the same, unless the process dies before that.
-            Err(error) => tracing::error!(%error, path = %self.path.display(), "a delivery cannot be noted"),
+            // It is posted all the same, unless the process dies before that. What was written of it must go: the next
+            // entry begins where this one did.
+            Err(error) => {
+                tracing::error!(%error, path = %self.path.display(), "a delivery cannot be noted");
+                if let Err(error) = state.file.set_len(state.len) {
+                    tracing::error!(%error, path = %self.path.display(), "the delivery journal has a torn entry");
+                }
+            }
         }
     }
 

@@ -56,6 +56,8 @@ pub struct Answer {
     bill: Bill,
     receipt: Option<Receipt>,
     cut: CancellationToken,
+    /// Ends of choices, which wait until what the answer costs is on the disk.
+    held: Vec<ChatEvent>,
     over: bool,
     _lease: Lease,
 }
@@ -121,7 +123,7 @@ impl Answer {
     ) -> Self {
         metrics.begun(&model);
         let meter = Meter { metrics, model, received, first_token: None, last_token: None, usage: None, failed: false };
-        Self { head, body, decoder, meter, bill, receipt: None, cut, over: false, _lease: lease }
+        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, _lease: lease }
     }
 
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
@@ -161,10 +163,20 @@ impl Answer {
                     self.over = true;
                 }
             }
+            self.hold_back(&mut events);
         }
         self.charge(&mut events).await;
         self.meter.see(&events);
         Some(events)
+    }
+
+    /// Keeps the ends of choices until the account of the answer comes, and puts them before it: a client that sees
+    /// the end of an answer sees it after it was charged.
+    fn hold_back(&mut self, events: &mut Vec<ChatEvent>) {
+        self.held.extend(events.extract_if(.., |event| matches!(event, ChatEvent::Finish { .. })));
+        if let Some(place) = events.iter().position(|event| matches!(event, ChatEvent::Usage(_))) {
+            events.splice(place..place, self.held.drain(..));
+        }
     }
 
     /// Counts what goes out, and settles when the end is among it.
@@ -174,6 +186,8 @@ impl Answer {
             match event {
                 ChatEvent::Text { .. } | ChatEvent::ToolCallStart { .. } | ChatEvent::ToolCallArguments { .. } => self.bill.pieces += 1,
                 ChatEvent::Usage(found) => usage = Some(quantities(found)),
+                // The deadline is the client's as much as the service's: what came before it was served.
+                ChatEvent::Error(error) if error.code == ErrorCode::DeadlineExceeded => self.bill.end(UsageOutcome::Cancelled),
                 ChatEvent::Error(_) => self.bill.end(UsageOutcome::Failed),
                 ChatEvent::Start | ChatEvent::Finish { .. } => {}
             }

@@ -47,7 +47,7 @@ fn message(message: &Message) -> u64 {
 pub(super) fn chat(request: &ChatRequest) -> Bound {
     let messages: u64 = request.messages.iter().map(message).sum();
     let tool = |tool: &freehold_dialects::canonical::Tool| {
-        let schema = tool.parameters.as_ref().map_or(0, |schema| schema_len(schema));
+        let schema = tool.parameters.as_ref().map_or(0, schema_len);
         (tool.name.len() + tool.description.as_ref().map_or(0, String::len)) as u64 + schema + MESSAGE_TOKENS
     };
     let tools: u64 = request.tools.iter().map(tool).sum();

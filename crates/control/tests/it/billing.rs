@@ -312,6 +312,12 @@ async fn a_months_invoice_adds_up() {
     for (format, expect) in [(None, "ok"), (Some("html"), "ok"), (Some("pdf"), "ok"), (Some("doc"), "invalid_request")] {
         assert_eq!(code(fixture.control.invoice(&fixture.main, &id, format).await), expect);
     }
+    let early = NewCreditNote { amount: NanoUnits::new(1_000), reason: "slow".to_owned() };
+    assert_eq!(
+        code(fixture.control.credit_note(&fixture.operator, &id, early, None).await),
+        "conflict",
+        "what was not paid is not given back"
+    );
     assert_eq!(fixture.control.pay_invoice(&fixture.operator, &id).await.expect("paid").state, "paid");
     assert_eq!(code(fixture.control.pay_invoice(&fixture.operator, &id).await), "conflict");
     let note = |nano| NewCreditNote { amount: NanoUnits::new(nano), reason: "slow".to_owned() };
@@ -323,6 +329,24 @@ async fn a_months_invoice_adds_up() {
     assert_eq!(after.iter().find(|invoice| invoice.id == of_main.id).expect("it").state, "credited");
     check_ledger(&fixture).await;
     export(&fixture, &other, month).await;
+}
+
+#[tokio::test]
+async fn a_note_over_all_that_is_due_takes_the_debt_and_gives_nothing_to_spend() {
+    let fixture = fixture().await;
+    publish(&fixture).await;
+    use_tokens(&fixture.control, &fixture.main, 1, 1).await;
+    fixture.clock.advance_ms(31 * 24 * 60 * 60 * 1000);
+    let run = InvoiceRun { month: "2023-11".to_owned() };
+    fixture.control.run_invoices(&fixture.operator, &run).await.expect("a run");
+    let all = fixture.control.list_invoices(&fixture.main, None, &Default::default()).await.expect("invoices").data;
+    let before = balance(&fixture.control, &fixture.main).await.0;
+    let note = NewCreditNote { amount: all[0].due, reason: "a mistake".to_owned() };
+    let id = all[0].id.to_string();
+    fixture.control.credit_note(&fixture.operator, &id, note, None).await.expect("a note");
+    assert_eq!(balance(&fixture.control, &fixture.main).await.0, before, "nothing to spend comes of a debt");
+    assert_eq!(code(fixture.control.pay_invoice(&fixture.operator, &id).await), "conflict", "it is credited");
+    check_ledger(&fixture).await;
 }
 
 /// The export has a row for each priced thing, and they add up to the invoice.

@@ -267,8 +267,8 @@ impl Driver {
                     self.state.parked.clear();
                 }
                 Operation::Share { source, target, length } => self.context.share(source, target, length),
-                Operation::Grow(cells) => {
-                    if !self.context.grow(cells) {
+                Operation::Resize(cells) => {
+                    if !self.context.resize(cells) {
                         return Err(StepError::NoMemory(cells));
                     }
                     self.state.adapter = None;

@@ -320,6 +320,7 @@ pub(crate) struct Context {
     embedding_size: usize,
     model: Arc<Model>,
     options: ContextOptions,
+    is_freed: bool,
 }
 
 // SAFETY: llama.cpp does not tie a context to a thread; `&mut` keeps its use to one at a time.
@@ -354,28 +355,39 @@ impl Context {
                 embedding_size: usize::try_from(embedding_size).unwrap_or(0),
                 model: Arc::clone(model),
                 options: *options,
+                is_freed: false,
             })
         }
     }
 
-    /// Makes the cache so large; what it holds stays, an adapter has to be set again. False if llama.cpp refuses; the
-    /// context is then as it was.
-    pub fn grow(&mut self, cells: u32) -> bool {
-        let Some(mut larger) = Self::new(&self.model, &ContextOptions { cells, ..self.options }) else { return false };
+    /// Makes the cache of so many cells; what it holds stays, an adapter has to be set again. False if llama.cpp
+    /// refuses; the context must then not be used any more.
+    pub fn resize(&mut self, cells: u32) -> bool {
         // SAFETY: llama.cpp says how many bytes it needs, and writes no more than it is told there are.
-        let state = unsafe {
-            let mut state = Vec::<u8>::with_capacity(sys::llama_state_get_size(self.context.as_ptr()));
-            let written = sys::llama_state_get_data(self.context.as_ptr(), state.as_mut_ptr(), state.capacity());
-            state.set_len(written.min(state.capacity()));
-            state
+        let (state, size) = unsafe {
+            let size = sys::llama_state_get_size(self.context.as_ptr());
+            let mut state = Vec::<u8>::with_capacity(size);
+            let written = sys::llama_state_get_data(self.context.as_ptr(), state.as_mut_ptr(), size);
+            state.set_len(written.min(size));
+            (state, size)
         };
-        // SAFETY: the bytes are what a context of the same model wrote, and it reads no more than it is told there are.
-        let read = unsafe { sys::llama_state_set_data(larger.context.as_ptr(), state.as_ptr(), state.len()) };
-        if read != state.len() {
+        if size == 0 || state.len() != size {
             return false;
         }
-        std::mem::swap(self, &mut larger);
-        true
+        // The old cache goes before the new one comes: both and the copy would be more than the order allows.
+        self.free();
+        let Some(other) = Self::new(&self.model, &ContextOptions { cells, ..self.options }) else { return false };
+        // SAFETY: the bytes are what a context of the same model wrote, and it reads no more than it is told there are.
+        let read = unsafe { sys::llama_state_set_data(other.context.as_ptr(), state.as_ptr(), state.len()) };
+        *self = other;
+        read == state.len()
+    }
+
+    fn free(&mut self) {
+        if !std::mem::replace(&mut self.is_freed, true) {
+            // SAFETY: this is the only owner, and it happens once.
+            unsafe { sys::llama_free(self.context.as_ptr()) };
+        }
     }
 
     /// A copy of a sequence's cells. Empty if llama.cpp refuses.
@@ -386,7 +398,7 @@ impl Context {
             let size = sys::llama_state_seq_get_size(self.context.as_ptr(), sequence.cast_signed());
             let mut copy = Vec::<u8>::with_capacity(size);
             let written = sys::llama_state_seq_get_data(self.context.as_ptr(), copy.as_mut_ptr(), size, sequence.cast_signed());
-            copy.set_len(written.min(size));
+            copy.set_len(if written == size { size } else { 0 });
             copy
         }
     }
@@ -483,8 +495,7 @@ impl Context {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: this is the only owner.
-        unsafe { sys::llama_free(self.context.as_ptr()) };
+        self.free();
     }
 }
 

@@ -8,10 +8,11 @@ import { button, card, empty, field, form, head, input, notice, table, tag } fro
 
 const KINDS = [["input", "Input"], ["cached", "Cached input"], ["output", "Output"]];
 
-/** The versions of an answer, the newest first. */
+/** The versions of an answer: what holds now and what will, the newest first. */
 function versions(answer) {
-  const list = Array.isArray(answer?.data) ? answer.data : answer?.models || answer?.skus ? [answer] : [];
-  return [...list].sort((a, b) => Date.parse(b.effective_at) - Date.parse(a.effective_at));
+  const list = [];
+  for (let one = answer; one; one = one.upcoming) if (one.number > 0) list.push(one);
+  return list.sort((a, b) => Date.parse(b.effective_at) - Date.parse(a.effective_at));
 }
 
 const modelRows = (list) => Object.entries(list?.models ?? {}).map(([name, price]) => ({ name, ...price })).sort((a, b) => (a.name === "*") - (b.name === "*") || a.name.localeCompare(b.name));

@@ -43,11 +43,18 @@ impl Cells {
 
     /// From now on there are so many cells.
     pub fn grow(&mut self, total: u32) {
-        debug_assert!(total >= self.total, "the cache never gets smaller");
+        debug_assert!(total >= self.total, "what is held stays");
         self.free.splice(0..0, (self.total..total).rev());
         self.holders.resize(total as usize, 0);
         self.running_holders.resize(total as usize, 0);
         self.total = total;
+    }
+
+    /// From now on there are so many cells, all free, as they are now.
+    pub fn reset(&mut self, total: u32) {
+        debug_assert_eq!(self.free(), self.total, "nobody holds a cell");
+        let slots = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        *self = Self::new(total, slots);
     }
 
     /// Cells that nobody holds.

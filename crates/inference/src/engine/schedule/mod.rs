@@ -82,8 +82,8 @@ pub(crate) enum Operation {
         /// So many.
         length: u32,
     },
-    /// Make the cache so large; what it holds stays.
-    Grow(u32),
+    /// Make the cache of so many cells; what it holds stays.
+    Resize(u32),
     /// Copy a slot out of the cache.
     Park {
         /// From.
@@ -306,6 +306,7 @@ impl Scheduler {
     /// Makes the next step. It has no rows only if there is nothing to do.
     pub fn plan(&mut self, plan: &mut Plan) {
         plan.clear();
+        self.shrink();
         loop {
             let groups = self.groups();
             for &adapter in &groups {

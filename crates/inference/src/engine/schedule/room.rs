@@ -12,6 +12,9 @@ use super::{Operation, Scheduler, SequenceKey};
 /// The cache grows by multiples of so many cells.
 const GROWTH_CELLS: u32 = 256;
 
+/// A cache that has grown to so many times its first size is made small again when nothing runs.
+const SHRINK_TIMES: u32 = 2;
+
 impl Scheduler {
     pub(super) fn release(&mut self, slot: u32) {
         self.cells.release(slot);
@@ -27,7 +30,15 @@ impl Scheduler {
 
     /// Copies out what is merely cached, so that it lies in nobody's way. False if no cell was given back.
     pub(super) fn park_cached(&mut self, keep: Option<Place>) -> bool {
+        self.park_beside(self.cells.total(), keep)
+    }
+
+    /// The same for a cache of so many cells.
+    fn park_beside(&mut self, cells: u32, keep: Option<Place>) -> bool {
         let mut changed = false;
+        if cells >= self.limits.cells {
+            return false;
+        }
         let slots: Vec<u32> = self.prefixes.in_slots().map(|(slot, _)| slot).filter(|&slot| Some(Place::Slot(slot)) != keep).collect();
         // The latest first: it gets the room that there is.
         for slot in slots {
@@ -35,7 +46,7 @@ impl Scheduler {
             let length = entry.length();
             if self.is_running(entry) {
                 self.prefixes.remove(Place::Slot(slot));
-            } else if self.make_parking_room(length, keep) {
+            } else if self.make_parking_room(cells, length, keep) {
                 self.tickets += 1;
                 self.operations.push(Operation::Park { slot, ticket: self.tickets });
                 self.prefixes.park(slot, self.tickets);
@@ -58,8 +69,8 @@ impl Scheduler {
 
     /// Forgets old copies until one of so many tokens has room. Cells and copies together never take more memory than
     /// all the cells that there may be.
-    fn make_parking_room(&mut self, tokens: u32, keep: Option<Place>) -> bool {
-        let all = self.limits.cells - self.cells.total();
+    fn make_parking_room(&mut self, cells: u32, tokens: u32, keep: Option<Place>) -> bool {
+        let all = self.limits.cells - cells;
         if tokens > all {
             return false;
         }
@@ -84,19 +95,31 @@ impl Scheduler {
             return false;
         }
         self.cells.grow(target);
-        let growth = self.operations.iter_mut().find_map(|operation| match operation {
-            Operation::Grow(cells) => Some(cells),
-            _ => None,
-        });
-        match growth {
-            Some(cells) => *cells = target,
-            None => self.operations.push(Operation::Grow(target)),
-        }
+        // Copies go before the cells come.
         while self.prefixes.parked_tokens() > self.limits.cells - target {
             let Some(ticket) = self.prefixes.remove_oldest_parked(keep) else { break };
             self.operations.push(Operation::Drop(ticket));
         }
+        // Grown twice in a row is grown once.
+        if let Some(Operation::Resize(cells)) = self.operations.last_mut() {
+            *cells = target;
+        } else {
+            self.operations.push(Operation::Resize(target));
+        }
         true
+    }
+
+    /// Makes a cache that has grown small again while nothing runs. What is cached in it is copied out, the latest
+    /// first, as far as there is room for copies.
+    pub(super) fn shrink(&mut self) {
+        let start = self.limits.cells_start.min(self.limits.cells);
+        if !self.running.is_empty() || self.waiting == 0 || self.cells.total() < start.saturating_mul(SHRINK_TIMES) {
+            return;
+        }
+        self.park_beside(start, None);
+        while self.evict_except(None) {}
+        self.cells.reset(start);
+        self.operations.push(Operation::Resize(start));
     }
 
     pub(super) fn give_up(&mut self, place: Place) {

@@ -32,9 +32,10 @@ impl Cache {
                     self.slots.clear();
                     self.parked.clear();
                 }
-                Operation::Grow(cells) => {
-                    assert!(cells > self.cells && cells <= self.limits.cells, "the cache grows up to its limit");
+                Operation::Resize(cells) => {
+                    assert!(cells <= self.limits.cells, "the cache grows up to its limit");
                     self.cells = cells;
+                    assert!(self.in_use() <= self.cells as usize, "what is in use has room");
                 }
                 Operation::Park { slot, ticket } => {
                     let copy = self.slots[&slot].iter().map(|(_, token)| *token).collect();
@@ -286,6 +287,23 @@ fn what_has_ended_makes_room_and_comes_back() {
     world.submit("tenant 0", 0, tokens, 1);
     world.run();
     assert_eq!(world.cache.computed - before, 3, "the prefix came back from its copy");
+}
+
+#[test]
+fn the_cache_gets_smaller_when_nothing_runs() {
+    let mut world = World::new(limits());
+    for request in 0..6 {
+        world.submit("share", 1, prompt(request * 1000, 500), 4);
+    }
+    world.run();
+    assert!(world.cache.cells >= 3000, "six prompts at once: {}", world.cache.cells);
+    let before = world.cache.computed;
+    let mut tokens = prompt(0, 500);
+    tokens.push(7);
+    world.submit("share", 1, tokens, 1);
+    world.run();
+    assert_eq!(world.cache.cells, 1024);
+    assert_eq!(world.cache.computed - before, 1, "its prefix was kept");
 }
 
 #[test]
