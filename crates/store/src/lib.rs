@@ -37,7 +37,7 @@ pub use keys::{KeyOwner, KeyRow, KeySecret, PreviousHash};
 pub use migrate::SCHEMA_VERSION;
 pub use models::ModelRow;
 pub use operations::{Failure, OperationRow, OperationState, Outcome};
-pub use sessions::{SessionFound, SessionRow};
+pub use sessions::{OpenedWith, SessionFound, SessionRow};
 pub use tenants::TenantRow;
 pub use tokens::{SignedUp, TokenPurpose, TokenRow};
 pub use trail::{Note, TrailRow};

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::visitor::{Browser, make_user};
 use super::support::Service;
+use super::visitor::{Browser, make_user};
 
 /// Asks as another tenant's caller what the own tenant's is asked: the same status.
 const SAME: u16 = 0;
