@@ -12,7 +12,7 @@ const MINUTE_MS: i64 = 60 * 1000;
 /// Mails about signing up that go to one address in an hour.
 pub(crate) const SIGNUP_MAILS_MAX: u32 = 15;
 /// Mails about a new password that go to one address in an hour, which is as long as they are good.
-pub(crate) const RESET_MAILS_MAX: u32 = 12;
+pub(crate) const RESET_MAILS_MAX: u32 = 15;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

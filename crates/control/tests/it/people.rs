@@ -359,6 +359,7 @@ async fn an_invitation_waits_for_who_has_an_account() {
     let invited = NewUser { email: "bob@example.org".to_owned(), role: Some("viewer".to_owned()), ..NewUser::default() };
     world.made.control.create_user(&ada, invited, None).await.expect("invited");
     let token = world.token(2).await;
+    world.made.clock.advance_ms(1);
     assert_eq!(world.verify(&token).await.expect("accepted"), SignupState::Ready);
     assert_eq!(code(world.verify(&token).await), "invalid_token");
     let session = world.made.control.session(&world.log_in("bob@example.org", PASSWORD).await.expect("logged in")).await.expect("good");

@@ -37,7 +37,11 @@ impl Drop for Outside {
 
 /// A service that lets people log in through a provider.
 fn with_provider(provider: &Outside, options: &[&str]) -> Service {
-    let oidc = format!("oidc=[{{name = \"mock\", title = \"Mock\", issuer = \"{}\", client_id = \"freehold\"}}]", provider.said);
+    // The provider refuses clients without a secret, and takes any.
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), "hush").expect("written");
+    let client = format!("client_id = \"freehold\", client_secret_file = \"{}\"", secret.path().display());
+    let oidc = format!("oidc=[{{name = \"mock\", title = \"Mock\", issuer = \"{}\", {client}}}]", provider.said);
     let mut all = vec![oidc.as_str()];
     all.extend(options);
     Service::start(&all)
