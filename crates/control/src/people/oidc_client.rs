@@ -287,12 +287,13 @@ impl Providers {
             Err(error) => return Err(refused(chain(&error))),
         };
         let mut known = read(&claims);
-        if known.email.is_none() && claims.email().is_none() {
-            if let Ok(request) = client.user_info(answer.access_token().clone(), Some(claims.subject().clone())) {
-                let more: CoreUserInfoClaims = request.request_async(&self.http).await.map_err(|error| lost(provider, chain(&error)))?;
-                known.email = verified(more.email().map(|email| email.as_str()), more.email_verified());
-                known.name = known.name.or_else(|| more.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
-            }
+        if known.email.is_none()
+            && claims.email().is_none()
+            && let Ok(request) = client.user_info(answer.access_token().clone(), Some(claims.subject().clone()))
+        {
+            let more: CoreUserInfoClaims = request.request_async(&self.http).await.map_err(|error| lost(provider, chain(&error)))?;
+            known.email = verified(more.email().map(|email| email.as_str()), more.email_verified());
+            known.name = known.name.or_else(|| more.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
         }
         Ok((known, login.invite))
     }
