@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use std::{fs, panic};
 
-use freehold_domain::Timestamp;
+use freehold_domain::{InviteId, KeyId, Timestamp};
 use freehold_store::{Store, StoreError};
 
 use crate::billing::{self, Billing, BillingError};
@@ -18,6 +18,8 @@ use crate::models::files;
 use crate::once::ShownSecrets;
 use crate::operations::{self, LiveOperations};
 use crate::people::People;
+use crate::people::token::Token;
+use crate::secret::Secret;
 use crate::settings::Settings;
 
 /// The use cases of one service. Clones share everything.
@@ -32,7 +34,8 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     ids: Ids,
     pub(crate) keys: KeyCache,
-    pub(crate) shown: ShownSecrets,
+    pub(crate) shown: ShownSecrets<KeyId, Secret>,
+    pub(crate) shown_codes: ShownSecrets<InviteId, Token>,
     pub(crate) hooks: Hooks,
     pub(crate) operations: LiveOperations,
     pub(crate) people: People,
@@ -88,6 +91,7 @@ impl Control {
             ids: Ids::new(),
             keys: KeyCache::default(),
             shown: ShownSecrets::default(),
+            shown_codes: ShownSecrets::default(),
             hooks: Hooks::default(),
             operations: LiveOperations::default(),
             people,

@@ -1,6 +1,6 @@
 //! Creating calls that a client may repeat with an idempotency key.
 
-use freehold_domain::{Error, KeyId, Timestamp};
+use freehold_domain::{Error, Timestamp};
 use freehold_store::Once;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -40,15 +40,20 @@ impl IdempotencyKey {
 }
 
 /// Secrets that were shown to a call with an idempotency key, kept in memory for a short while: the same call, sent
-/// again because the answer was lost, gets the same secret. Never on disk.
-#[derive(Debug, Default)]
-pub(crate) struct ShownSecrets(std::sync::Mutex<std::collections::VecDeque<(KeyId, crate::secret::Secret, Timestamp)>>);
+/// again because the answer was lost, gets the same secret. Never on disk. By the id `I` of what the secret `S` opens.
+pub(crate) struct ShownSecrets<I, S>(std::sync::Mutex<std::collections::VecDeque<(I, S, Timestamp)>>);
+
+impl<I, S> Default for ShownSecrets<I, S> {
+    fn default() -> Self {
+        Self(std::sync::Mutex::default())
+    }
+}
 
 const SHOWN_KEPT_MS: i64 = 10 * 60 * 1000;
 const SHOWN_MAX: usize = 1000;
 
-impl ShownSecrets {
-    pub(crate) fn keep(&self, key: KeyId, secret: crate::secret::Secret, now: Timestamp) {
+impl<I: Copy + PartialEq, S: Clone> ShownSecrets<I, S> {
+    pub(crate) fn keep(&self, key: I, secret: S, now: Timestamp) {
         let mut shown = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shown.retain(|(_, _, at)| at.plus_ms(SHOWN_KEPT_MS) > now);
         if shown.len() >= SHOWN_MAX {
@@ -57,12 +62,12 @@ impl ShownSecrets {
         shown.push_back((key, secret, now));
     }
 
-    pub(crate) fn find(&self, key: KeyId, now: Timestamp) -> Option<crate::secret::Secret> {
+    pub(crate) fn find(&self, key: I, now: Timestamp) -> Option<S> {
         let shown = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shown.iter().rev().find(|(id, _, at)| *id == key && at.plus_ms(SHOWN_KEPT_MS) > now).map(|(_, secret, _)| secret.clone())
     }
 
-    pub(crate) fn forget(&self, key: KeyId) {
+    pub(crate) fn forget(&self, key: I) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|(id, _, _)| *id != key);
     }
 }

@@ -62,8 +62,16 @@ pub struct TenantChange {
     pub weight: Option<u16>,
 }
 
+/// A name for a tenant. One that reads like an id would be taken for it.
+pub(crate) fn new_tenant_name(param: &str, text: &str) -> Result<TenantName, Error> {
+    if text.parse::<TenantId>().is_ok() {
+        return Err(Error::invalid(param, format!("`{text}` reads like the id of a tenant: choose another name.")));
+    }
+    text.parse().map_err(|error| Error::invalid(param, format!("{error}.")))
+}
+
 fn read_name(text: &str) -> Result<TenantName, Error> {
-    text.parse().map_err(|error| Error::invalid("name", format!("{error}.")))
+    new_tenant_name("name", text)
 }
 
 fn read_weight(weight: u16) -> Result<u16, Error> {
@@ -142,18 +150,17 @@ impl Control {
     pub async fn change_tenant(&self, actor: &Actor, id_or_name: &str, change: TenantChange) -> Result<TenantView, Error> {
         let row = self.visible_tenant(actor, id_or_name).await?;
         permit(actor, if change.weight.is_some() { Action::ManageTenants } else { Action::ChangeTenant(row.id) })?;
-        let name = change.name.as_deref().map(read_name).transpose()?.unwrap_or(row.name);
-        let weight = change.weight.map(read_weight).transpose()?.unwrap_or(row.weight);
-        let changed = TenantRow { name, weight, ..row };
-        let about = json!({"name": changed.name.as_str(), "weight": changed.weight});
-        let event = self.event(Some(&actor.by()), Some(changed.id), "tenant.changed", &changed.id.to_string(), about);
+        let name = change.name.as_deref().map(read_name).transpose()?;
+        let weight = change.weight.map(read_weight).transpose()?;
+        let about = json!({"name": name.as_ref().map(TenantName::as_str), "weight": weight});
+        let event = self.event(Some(&actor.by()), Some(row.id), "tenant.changed", &row.id.to_string(), about);
         let written = {
-            let row = changed.clone();
-            self.store(move |store| store.update_tenant(row.id, &row.name, row.weight, Some(&event))).await
+            let (id, name) = (row.id, name.clone());
+            self.store(move |store| store.update_tenant(id, name.as_ref(), weight, Some(&event))).await
         };
-        self.shared.keys.forget_tenant(changed.id);
-        written.map_err(|error| name_taken(error, &changed.name))?;
-        Ok(changed.into())
+        self.shared.keys.forget_tenant(row.id);
+        written.map_err(|error| name_taken(error, name.as_ref().unwrap_or(&row.name)))?;
+        self.tenant_row(row.id).await.map(Into::into)
     }
 
     /// The tenant that this text names, if the actor may see it.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use crate::columns::change_one;
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
-use crate::idempotency::count;
+use crate::idempotency::{Created, Once, count, earlier, note};
 use crate::invites::{self, WaitingRow};
 use crate::tenants::{self, TenantRow};
 use crate::tokens::{self, TokenPurpose};
@@ -42,9 +42,14 @@ pub enum Place {
 pub enum Account {
     /// It is made.
     New,
-    /// It was there, unverified: name, password and verification are set as they stand in the row.
-    Proved,
-    /// It stays as it is.
+    /// It was there: name, password, and whether it may log in and has proved its address are set as they stand in the
+    /// row, and what opened it before ends. Fails with [`StoreError::Missing`] for one that is closed or has proved its
+    /// address; and for one that may log in, unless something better than a token says whose the address is.
+    Claimed,
+    /// It was there, and may log in from now on; nothing else changes.
+    Admitted,
+    /// It stays as it is. An invitation and an identity need one that may log in and has proved its address, an identity
+    /// one that is no operator's; otherwise [`StoreError::Missing`].
     Kept,
 }
 
@@ -71,6 +76,8 @@ pub struct Arrival {
     pub tenants_max: u32,
     /// What the trail says of it.
     pub trail: Vec<TrailRow>,
+    /// Makes the call repeatable.
+    pub once: Option<Once>,
 }
 
 /// A name that no tenant has: this one, or this one with a number behind it.
@@ -105,26 +112,46 @@ fn place(connection: &Connection, arrival: &Arrival) -> Result<(), StoreError> {
     }
 }
 
-fn update(connection: &Connection, user: &UserRow) -> Result<(), StoreError> {
-    let sql = "UPDATE users SET name = ?2, password_hash = ?3, verified_at = coalesce(verified_at, ?4) WHERE id = ?1";
+fn claim(connection: &Connection, arrival: &Arrival) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET name = ?2, password_hash = ?3, verified_at = coalesce(verified_at, ?4), address_proved = ?5 \
+               WHERE id = ?1 AND closed = 0 AND address_proved = 0 AND (verified_at IS NULL OR (?6 AND operator = 0))";
+    let user = &arrival.user;
+    let may_be_open = user.address_proved && !matches!(arrival.consumed, Consumed::Token(_));
     let verified = user.verified_at.map(Timestamp::unix_ms);
-    change_one(connection, sql, params![user.id.to_string(), user.name, user.password_hash, verified])
+    let row = params![user.id.to_string(), user.name, user.password_hash, verified, user.address_proved, may_be_open];
+    change_one(connection, sql, row)?;
+    users::lock_out(connection, user.id)
 }
 
-fn forget_tokens(connection: &Connection, user: UserId) -> Result<(), StoreError> {
-    let sql = "DELETE FROM tokens WHERE user_id = ?1 AND purpose = 'verify'";
-    connection.prepare_cached(sql)?.execute([user.to_string()])?;
+fn admit(connection: &Connection, user: &UserRow) -> Result<(), StoreError> {
+    let sql = "UPDATE users SET verified_at = coalesce(verified_at, ?2), closed = 0 WHERE id = ?1";
+    change_one(connection, sql, params![user.id.to_string(), user.verified_at.map(Timestamp::unix_ms)])?;
+    connection.prepare_cached("DELETE FROM tokens WHERE user_id = ?1 AND purpose = 'verify'")?.execute([user.id.to_string()])?;
     Ok(())
+}
+
+fn check_kept(connection: &Connection, arrival: &Arrival) -> Result<(), StoreError> {
+    let (links, user) = (arrival.identity.is_some(), arrival.user.id.to_string());
+    if !links && arrival.invite.is_none() {
+        return Ok(());
+    }
+    let sql = "SELECT count(*) AS count FROM users WHERE id = ?1 AND verified_at IS NOT NULL AND address_proved = 1 \
+               AND (operator = 0 OR NOT ?2)";
+    if count(connection, sql, params![user, links])? == 0 { Err(StoreError::Missing) } else { Ok(()) }
 }
 
 impl Store {
     /// Writes an arrival, or nothing of it.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when a token, a place on the list or an invitation is used up, [`StoreError::Exists`]
-    /// when somebody has the address or the identity, [`StoreError::LimitReached`].
-    pub fn arrive(&self, arrival: &Arrival) -> Result<(), StoreError> {
+    /// [`StoreError::Missing`] when a token, a place on the list or an invitation is used up, or the account is not what
+    /// it must be, [`StoreError::Exists`] when somebody has the address or the identity, [`StoreError::LimitReached`],
+    /// [`StoreError::KeyReused`].
+    pub fn arrive(&self, arrival: &Arrival) -> Result<Created<UserId>, StoreError> {
         self.write(Durability::Full, |transaction| {
+            if let Some(id) = earlier(transaction, arrival.once.as_ref())? {
+                return Ok(Created::Before(id));
+            }
             match &arrival.consumed {
                 Consumed::Nothing => {}
                 Consumed::Token(hash) => tokens::consume(transaction, hash, TokenPurpose::Verify, arrival.now)?,
@@ -135,17 +162,17 @@ impl Store {
             }
             match arrival.account {
                 Account::New => users::insert(transaction, &arrival.user, arrival.users_max)?,
-                Account::Proved => {
-                    update(transaction, &arrival.user)?;
-                    forget_tokens(transaction, arrival.user.id)?;
-                }
-                Account::Kept => {}
+                Account::Claimed => claim(transaction, arrival)?,
+                Account::Admitted => admit(transaction, &arrival.user)?,
+                Account::Kept => check_kept(transaction, arrival)?,
             }
             if let Some(identity) = &arrival.identity {
                 users::link(transaction, identity, arrival.user.id, arrival.now)?;
             }
             place(transaction, arrival)?;
-            trail::insert(transaction, &arrival.trail)
+            note(transaction, arrival.once.as_ref(), &arrival.user.id)?;
+            trail::insert(transaction, &arrival.trail)?;
+            Ok(Created::New)
         })
     }
 }

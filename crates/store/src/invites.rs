@@ -6,8 +6,8 @@ use rusqlite::{Connection, params};
 use crate::columns::{Columns, all, change_one, corrupt, one};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
-use crate::idempotency::count;
-use crate::trail::{self, TrailRow};
+use crate::idempotency::{Created, count, earlier, note};
+use crate::trail::{self, Note, TrailRow};
 
 /// What an invitation is to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct InviteRow {
     pub hash: [u8; 32],
     /// What it is to.
     pub to: InviteTo,
+    /// The user who invites; `None`: a key.
+    pub inviter: Option<UserId>,
     /// What the inviter wrote to remember it by.
     pub note: String,
     /// How often it was used.
@@ -77,7 +79,7 @@ pub struct WaitingRow {
     pub created_at: Timestamp,
 }
 
-const COLUMNS: &str = "id, hash, email, tenant_id, role, note, uses, uses_max, created_at, expires_at";
+const COLUMNS: &str = "id, hash, email, tenant_id, role, inviter, note, uses, uses_max, created_at, expires_at";
 
 fn read(row: &Columns<'_>) -> Result<InviteRow, StoreError> {
     let to = match (row.parsed_or_null("tenant_id")?, row.parsed_or_null("role")?, row.parsed_or_null("email")?) {
@@ -89,6 +91,7 @@ fn read(row: &Columns<'_>) -> Result<InviteRow, StoreError> {
         id: row.parsed("id")?,
         hash: row.plain("hash")?,
         to,
+        inviter: row.parsed_or_null("inviter")?,
         note: row.plain("note")?,
         uses: row.plain("uses")?,
         uses_max: row.plain("uses_max")?,
@@ -130,34 +133,46 @@ impl Store {
     /// same address and tenant goes.
     ///
     /// # Errors
-    /// [`StoreError::LimitReached`], [`StoreError::NoParent`] when there is no such tenant.
-    pub fn create_invite(&self, invite: &InviteRow, invites_max: u32, event: Option<&TrailRow>) -> Result<(), StoreError> {
+    /// [`StoreError::LimitReached`], [`StoreError::NoParent`] when there is no such tenant, [`StoreError::KeyReused`].
+    pub fn create_invite<'a>(
+        &self,
+        invite: &InviteRow,
+        invites_max: u32,
+        told: impl Into<Note<'a>>,
+    ) -> Result<Created<InviteId>, StoreError> {
+        let told = told.into();
         let (tenant, email) = (invite.to.tenant().map(|id| id.to_string()), invite.to.email().map(Email::as_str));
         let role = match &invite.to {
             InviteTo::Service(_) => None,
             InviteTo::Tenant { role, .. } => Some(role.as_str()),
         };
         self.write(Durability::Full, |transaction| {
+            if let Some(id) = earlier(transaction, told.once)? {
+                return Ok(Created::Before(id));
+            }
             let replaced = "DELETE FROM invites WHERE tenant_id = ?1 AND email = ?2";
             transaction.prepare_cached(replaced)?.execute(params![tenant, email])?;
             let sql = "SELECT count(*) AS count FROM invites WHERE tenant_id IS ?1 AND uses < uses_max AND expires_at > ?2";
             if count(transaction, sql, params![tenant, invite.created_at.unix_ms()])? >= invites_max {
                 return Err(StoreError::LimitReached { limit: invites_max });
             }
-            let sql = format!("INSERT INTO invites ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+            let sql = format!("INSERT INTO invites ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
             transaction.prepare_cached(&sql)?.execute(params![
                 invite.id.to_string(),
                 invite.hash,
                 email,
                 tenant,
                 role,
+                invite.inviter.map(|id| id.to_string()),
                 invite.note,
                 invite.uses,
                 invite.uses_max,
                 invite.created_at.unix_ms(),
                 invite.expires_at.unix_ms(),
             ])?;
-            trail::insert(transaction, event)
+            note(transaction, told.once, &invite.id)?;
+            trail::insert(transaction, told.trail)?;
+            Ok(Created::New)
         })
     }
 

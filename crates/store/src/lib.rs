@@ -47,7 +47,7 @@ pub use limits::LimitsRow;
 pub use migrate::SCHEMA_VERSION;
 pub use models::ModelRow;
 pub use operations::{Failure, OperationRow, OperationState, Outcome};
-pub use sessions::{SessionFound, SessionRow};
+pub use sessions::{OpenedWith, SessionFound, SessionRow};
 pub use tenants::TenantRow;
 pub use tokens::{SignedUp, TokenPurpose, TokenRow};
 pub use trail::{Note, TrailRow};

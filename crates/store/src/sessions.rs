@@ -1,14 +1,15 @@
 //! Sessions of users who are logged in, kept as the hash of their token.
 
 use freehold_domain::{Role, Timestamp, UserId};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use crate::columns::one;
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
+use crate::idempotency::count;
 use crate::tenants::TenantRow;
 use crate::trail::{self, TrailRow};
-use crate::users::{self, UserRow};
+use crate::users::{self, Identity, UserRow};
 
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,15 @@ pub struct SessionRow {
     pub seen_at: Timestamp,
 }
 
+/// What a session was opened with. It must still be so when the session is written.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OpenedWith {
+    /// The password with this hash.
+    Password(String),
+    /// What a provider said.
+    Identity(Identity),
+}
+
 /// A session, its user, and what the user is where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionFound {
@@ -36,19 +46,37 @@ pub struct SessionFound {
     pub memberships: Vec<(TenantRow, Role)>,
 }
 
+fn check(connection: &Connection, user: UserId, with: &OpenedWith) -> Result<(), StoreError> {
+    let user = user.to_string();
+    let found = match with {
+        OpenedWith::Password(hash) => {
+            let sql = "SELECT count(*) AS count FROM users WHERE id = ?1 AND verified_at IS NOT NULL AND password_hash IS ?2";
+            count(connection, sql, [&user, hash])?
+        }
+        OpenedWith::Identity(identity) => {
+            let sql = "SELECT count(*) AS count FROM users u JOIN identities i ON i.user_id = u.id \
+                       WHERE u.id = ?1 AND u.verified_at IS NOT NULL AND i.issuer = ?2 AND i.subject = ?3";
+            count(connection, sql, [&user, &identity.issuer, &identity.subject])?
+        }
+    };
+    if found == 0 { Err(StoreError::Missing) } else { Ok(()) }
+}
+
 impl Store {
     /// Adds a session in place of `before`; the newest `sessions_max` of a user stay.
     ///
     /// # Errors
-    /// [`StoreError::NoParent`] when there is no such user.
+    /// [`StoreError::Missing`] when the user may not log in, or no longer with this password or identity.
     pub fn create_session(
         &self,
         session: &SessionRow,
+        with: &OpenedWith,
         before: Option<&[u8; 32]>,
         sessions_max: u32,
         event: Option<&TrailRow>,
     ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
+            check(transaction, session.user_id, with)?;
             if let Some(before) = before {
                 transaction.prepare_cached("DELETE FROM sessions WHERE hash = ?1")?.execute([before])?;
             }
@@ -121,33 +149,30 @@ impl Store {
     }
 
     /// Forgets up to `batch` rows of each kind that have ended: sessions and tokens past their end, users that never
-    /// verified their address and are older than `unverified_before`, invites past their end, events older than
-    /// `trail_before`. Says how many rows went.
+    /// verified their address, do not wait, and are older than `unverified_before`, invites past their end, events older
+    /// than `trail_before`. Says how many rows went.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn forget_ended(
         &self,
         now: Timestamp,
-        unverified_before: Option<Timestamp>,
+        unverified_before: Timestamp,
         trail_before: Timestamp,
         batch: u32,
     ) -> Result<usize, StoreError> {
-        // A user without a membership and without a place on the waiting list has nothing that could be missed.
-        const UNVERIFIED: &str = "DELETE FROM users WHERE id IN (SELECT id FROM users WHERE verified_at IS NULL AND created_at < ?1 \
-                                  AND operator = 0 AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = users.id) LIMIT ?2)";
+        let abandoned =
+            format!("DELETE FROM users WHERE id IN (SELECT id FROM users WHERE {} AND created_at < ?1 LIMIT ?2)", users::ABANDONED);
         self.write(Durability::Lazy, |transaction| {
             let mut gone = 0;
             for (sql, time) in [
-                ("DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 LIMIT ?2)", Some(now)),
-                ("DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE expires_at <= ?1 LIMIT ?2)", Some(now)),
-                ("DELETE FROM invites WHERE id IN (SELECT id FROM invites WHERE expires_at <= ?1 LIMIT ?2)", Some(now)),
-                ("DELETE FROM trail WHERE id IN (SELECT id FROM trail WHERE at < ?1 LIMIT ?2)", Some(trail_before)),
-                (UNVERIFIED, unverified_before),
+                ("DELETE FROM sessions WHERE hash IN (SELECT hash FROM sessions WHERE expires_at <= ?1 LIMIT ?2)", now),
+                ("DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE expires_at <= ?1 LIMIT ?2)", now),
+                ("DELETE FROM invites WHERE id IN (SELECT id FROM invites WHERE expires_at <= ?1 LIMIT ?2)", now),
+                ("DELETE FROM trail WHERE id IN (SELECT id FROM trail WHERE at < ?1 LIMIT ?2)", trail_before),
+                (abandoned.as_str(), unverified_before),
             ] {
-                if let Some(time) = time {
-                    gone += transaction.prepare_cached(sql)?.execute(params![time.unix_ms(), batch])?;
-                }
+                gone += transaction.prepare_cached(sql)?.execute(params![time.unix_ms(), batch])?;
             }
             Ok(gone)
         })

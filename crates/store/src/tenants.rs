@@ -92,14 +92,20 @@ impl Store {
         self.read(|connection| all(connection, &sql, params![after, limit], read))
     }
 
-    /// Changes a tenant's name and weight.
+    /// Changes a tenant's name and weight; what is left out stays as it is at that moment.
     ///
     /// # Errors
     /// [`StoreError::Missing`], and [`StoreError::Exists`] for a name that is taken.
-    pub fn update_tenant(&self, id: TenantId, name: &TenantName, weight: u16, event: Option<&TrailRow>) -> Result<(), StoreError> {
+    pub fn update_tenant(
+        &self,
+        id: TenantId,
+        name: Option<&TenantName>,
+        weight: Option<u16>,
+        event: Option<&TrailRow>,
+    ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
-            let sql = "UPDATE tenants SET name = ?2, weight = ?3 WHERE id = ?1";
-            change_one(transaction, sql, params![id.to_string(), name.as_str(), weight])?;
+            let sql = "UPDATE tenants SET name = coalesce(?2, name), weight = coalesce(?3, weight) WHERE id = ?1";
+            change_one(transaction, sql, params![id.to_string(), name.map(TenantName::as_str), weight])?;
             trail::insert(transaction, event)
         })
     }

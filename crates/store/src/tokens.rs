@@ -74,6 +74,19 @@ fn insert(connection: &Connection, token: &TokenRow, tokens_max: u32) -> Result<
     Ok(())
 }
 
+/// Writes what a sign-up writes, and takes it back: how long a sign-up takes does not say whether the address is known.
+fn write_as_much(connection: &Connection, user: UserId, token: Option<&TokenRow>, waiting: Option<&WaitingRow>) -> Result<(), StoreError> {
+    if let Some(token) = token {
+        insert(connection, &TokenRow { user_id: user, ..token.clone() }, u32::MAX)?;
+        connection.prepare_cached("DELETE FROM tokens WHERE hash = ?1")?.execute([token.hash])?;
+    }
+    if let Some(row) = waiting {
+        invites::wait(connection, &WaitingRow { user_id: user, ..row.clone() })?;
+        connection.prepare_cached("DELETE FROM waiting WHERE id = ?1")?.execute([row.id.to_string()])?;
+    }
+    Ok(())
+}
+
 /// Uses a token up.
 pub(crate) fn consume(connection: &Connection, hash: &[u8; 32], purpose: TokenPurpose, now: Timestamp) -> Result<(), StoreError> {
     let sql = "DELETE FROM tokens WHERE hash = ?1 AND purpose = ?2 AND expires_at > ?3";
@@ -82,10 +95,11 @@ pub(crate) fn consume(connection: &Connection, hash: &[u8; 32], purpose: TokenPu
 
 impl Store {
     /// Notes that somebody wants to sign up as `user`. A user whose address is not verified may sign up again; the
-    /// newest `tokens_max` tokens are good. `waiting` is a place on the waiting list, unless the user has one.
+    /// newest `tokens_max` tokens are good. `waiting` is a place on the waiting list, unless the user has one. Of
+    /// `unverified_max` users who have not verified their address, the oldest goes that nobody would miss.
     ///
     /// # Errors
-    /// [`StoreError::LimitReached`] when there are `users_max`.
+    /// [`StoreError::LimitReached`] when there are `users_max`, or `unverified_max` who all wait.
     pub fn sign_up(
         &self,
         user: &UserRow,
@@ -93,14 +107,17 @@ impl Store {
         waiting: Option<&WaitingRow>,
         tokens_max: u32,
         users_max: u32,
-        event: Option<&TrailRow>,
+        unverified_max: u32,
     ) -> Result<SignedUp, StoreError> {
         self.write(Durability::Full, |transaction| {
-            trail::insert(transaction, event)?;
             let id = match users::find_by_email(transaction, &user.email)? {
-                Some(known) if known.verified_at.is_some() => return Ok(SignedUp::Known(known)),
+                Some(known) if known.verified_at.is_some() || known.closed => {
+                    write_as_much(transaction, known.id, token, waiting)?;
+                    return Ok(SignedUp::Known(known));
+                }
                 Some(unproved) => unproved.id,
                 None => {
+                    users::make_room(transaction, unverified_max)?;
                     users::insert(transaction, user, users_max)?;
                     user.id
                 }
@@ -118,9 +135,18 @@ impl Store {
     /// Adds a token; the newest `tokens_max` of a user and purpose stay.
     ///
     /// # Errors
-    /// [`StoreError::NoParent`] when there is no such user.
+    /// [`StoreError::Missing`] when there is no such user, when one who may not log in is to choose a new password, and
+    /// when one whose address needs no verification, or whose account is closed, is to verify it.
     pub fn create_token(&self, token: &TokenRow, tokens_max: u32, event: Option<&TrailRow>) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
+            let user = users::find(transaction, token.user_id)?.ok_or(StoreError::Missing)?;
+            let is_good = match token.purpose {
+                TokenPurpose::Verify => user.verified_at.is_none() && !user.closed,
+                TokenPurpose::Reset => user.verified_at.is_some(),
+            };
+            if !is_good {
+                return Err(StoreError::Missing);
+            }
             insert(transaction, token, tokens_max)?;
             trail::insert(transaction, event)
         })
@@ -148,10 +174,10 @@ impl Store {
         })
     }
 
-    /// Uses a token for a new password up, and ends every session of its user, whose address is thereby verified.
+    /// Uses a token for a new password up, and ends every session of its user, whose address is thereby proved.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] for a token that is not good.
+    /// [`StoreError::Missing`] for a token that is not good, and for a user who may not log in.
     pub fn reset_password(
         &self,
         hash: &[u8; 32],
@@ -162,8 +188,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             consume(transaction, hash, TokenPurpose::Reset, now)?;
-            let sql = "UPDATE users SET password_hash = ?2, verified_at = coalesce(verified_at, ?3) WHERE id = ?1";
-            change_one(transaction, sql, params![user.to_string(), password_hash, now.unix_ms()])?;
+            let sql = "UPDATE users SET password_hash = ?2, address_proved = 1 WHERE id = ?1 AND verified_at IS NOT NULL";
+            change_one(transaction, sql, params![user.to_string(), password_hash])?;
             users::lock_out(transaction, user)?;
             trail::insert(transaction, event)
         })

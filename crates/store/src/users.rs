@@ -25,8 +25,12 @@ pub struct UserRow {
     pub password_hash: Option<String>,
     /// Manages the service.
     pub operator: bool,
-    /// Since when it is known that the address is theirs.
+    /// Since when it may log in.
     pub verified_at: Option<Timestamp>,
+    /// Whether it was proved that the address is theirs: by a mail's reader, or by a provider that verified it.
+    pub address_proved: bool,
+    /// An operator has closed the account; it is not verified then, and only an operator opens it again.
+    pub closed: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it last logged in.
@@ -62,15 +66,27 @@ pub struct Identity {
 /// What to change of a user; what is left out stays.
 #[derive(Clone, Default)]
 pub struct UserChange {
-    /// The address is theirs, or is not known to be.
+    /// It may log in since then; or it is closed, which ends its sessions, its links to providers and the invitations
+    /// that it made, and makes its address one that nobody has proved.
     pub verified_at: Option<Option<Timestamp>>,
-    /// Manages the service.
+    /// Manages the service; who no longer does loses the invitations to the service that it made.
     pub operator: Option<bool>,
     /// The new password's hash. Ends every session.
     pub password_hash: Option<String>,
 }
 
-const COLUMNS: &str = "id, email, name, password_hash, operator, verified_at, created_at, last_login_at";
+const COLUMNS: &str = "id, email, name, password_hash, operator, verified_at, address_proved, closed, created_at, last_login_at";
+
+/// A user who never verified the address and has nothing that could be missed: no membership, no place on the waiting
+/// list.
+pub(crate) const ABANDONED: &str = "verified_at IS NULL AND closed = 0 AND operator = 0 \
+                                    AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = users.id) \
+                                    AND NOT EXISTS (SELECT 1 FROM waiting w WHERE w.user_id = users.id)";
+
+/// What [`member`] reads.
+const MEMBERS: &str = "SELECT u.id, u.email, u.name, u.password_hash, u.operator, u.verified_at, u.address_proved, u.closed, \
+                       u.created_at, u.last_login_at, m.role, m.created_at AS since \
+                       FROM memberships m JOIN users u ON u.id = m.user_id";
 
 pub(crate) fn read(row: &Columns<'_>) -> Result<UserRow, StoreError> {
     Ok(UserRow {
@@ -80,6 +96,8 @@ pub(crate) fn read(row: &Columns<'_>) -> Result<UserRow, StoreError> {
         password_hash: row.plain("password_hash")?,
         operator: row.plain("operator")?,
         verified_at: row.time_or_null("verified_at")?,
+        address_proved: row.plain("address_proved")?,
+        closed: row.plain("closed")?,
         created_at: row.time("created_at")?,
         last_login_at: row.time_or_null("last_login_at")?,
     })
@@ -90,19 +108,33 @@ pub(crate) fn insert(connection: &Connection, user: &UserRow, users_max: u32) ->
     if count(connection, "SELECT count(*) AS count FROM users", [])? >= users_max {
         return Err(StoreError::LimitReached { limit: users_max });
     }
-    let sql = "INSERT INTO users (id, email, name, password_hash, operator, verified_at, created_at, last_login_at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    connection.prepare_cached(sql)?.execute(params![
+    let sql = format!("INSERT INTO users ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+    connection.prepare_cached(&sql)?.execute(params![
         user.id.to_string(),
         user.email.as_str(),
         user.name,
         user.password_hash,
         user.operator,
         user.verified_at.map(Timestamp::unix_ms),
+        user.address_proved,
+        user.closed,
         user.created_at.unix_ms(),
         user.last_login_at.map(Timestamp::unix_ms),
     ])?;
     Ok(())
+}
+
+/// Makes room for one more user who has not verified the address: of `unverified_max`, the oldest that is abandoned goes.
+pub(crate) fn make_room(connection: &Connection, unverified_max: u32) -> Result<(), StoreError> {
+    let unverified = "SELECT count(*) AS count FROM users WHERE verified_at IS NULL AND closed = 0";
+    if count(connection, unverified, [])? < unverified_max {
+        return Ok(());
+    }
+    let oldest = format!("DELETE FROM users WHERE id = (SELECT id FROM users WHERE {ABANDONED} ORDER BY created_at, id LIMIT 1)");
+    match connection.prepare_cached(&oldest)?.execute([])? {
+        0 => Err(StoreError::LimitReached { limit: unverified_max }),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn find(connection: &Connection, id: UserId) -> Result<Option<UserRow>, StoreError> {
@@ -132,6 +164,13 @@ pub(crate) fn lock_out(connection: &Connection, user: UserId) -> Result<(), Stor
     for sql in ["DELETE FROM sessions WHERE user_id = ?1", "DELETE FROM tokens WHERE user_id = ?1"] {
         connection.prepare_cached(sql)?.execute([user.to_string()])?;
     }
+    Ok(())
+}
+
+/// Takes back what a user who is no longer owner of a tenant has promised there.
+fn forget_invites(connection: &Connection, tenant: TenantId, inviter: UserId) -> Result<(), StoreError> {
+    let sql = "DELETE FROM invites WHERE tenant_id = ?1 AND inviter = ?2";
+    connection.prepare_cached(sql)?.execute([tenant.to_string(), inviter.to_string()])?;
     Ok(())
 }
 
@@ -193,11 +232,9 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn members(&self, tenant: TenantId, after: Option<UserId>, limit: u32) -> Result<Vec<Member>, StoreError> {
-        let sql = "SELECT u.id, u.email, u.name, u.password_hash, u.operator, u.verified_at, u.created_at, u.last_login_at, m.role, \
-                   m.created_at AS since FROM memberships m JOIN users u ON u.id = m.user_id \
-                   WHERE m.tenant_id = ?1 AND m.user_id > ?2 ORDER BY m.user_id LIMIT ?3";
+        let sql = format!("{MEMBERS} WHERE m.tenant_id = ?1 AND m.user_id > ?2 ORDER BY m.user_id LIMIT ?3");
         let after = after.map(|id| id.to_string()).unwrap_or_default();
-        self.read(|connection| all(connection, sql, params![tenant.to_string(), after, limit], member))
+        self.read(|connection| all(connection, &sql, params![tenant.to_string(), after, limit], member))
     }
 
     /// One member of a tenant.
@@ -205,9 +242,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn member(&self, tenant: TenantId, user: UserId) -> Result<Option<Member>, StoreError> {
-        let sql = "SELECT u.id, u.email, u.name, u.password_hash, u.operator, u.verified_at, u.created_at, u.last_login_at, m.role, \
-                   m.created_at AS since FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.tenant_id = ?1 AND m.user_id = ?2";
-        self.read(|connection| one(connection, sql, params![tenant.to_string(), user.to_string()], member))
+        let sql = format!("{MEMBERS} WHERE m.tenant_id = ?1 AND m.user_id = ?2");
+        self.read(|connection| one(connection, &sql, params![tenant.to_string(), user.to_string()], member))
     }
 
     /// The tenants of a user and its role in each, the oldest membership first.
@@ -218,7 +254,7 @@ impl Store {
         self.read(|connection| memberships(connection, user))
     }
 
-    /// Gives a member another role.
+    /// Gives a member another role. Who is no longer owner loses the invitations that it made.
     ///
     /// # Errors
     /// [`StoreError::Missing`] for one who is no member, [`StoreError::LastOwner`].
@@ -229,11 +265,14 @@ impl Store {
             }
             let sql = "UPDATE memberships SET role = ?3 WHERE tenant_id = ?1 AND user_id = ?2";
             change_one(transaction, sql, params![tenant.to_string(), user.to_string(), role.as_str()])?;
+            if role != Role::Owner {
+                forget_invites(transaction, tenant, user)?;
+            }
             trail::insert(transaction, event)
         })
     }
 
-    /// Takes a member out of a tenant.
+    /// Takes a member, and the invitations that it made, out of a tenant.
     ///
     /// # Errors
     /// [`StoreError::Missing`] for one who is no member, [`StoreError::LastOwner`].
@@ -242,6 +281,7 @@ impl Store {
             spare_owner(transaction, tenant, user)?;
             let sql = "DELETE FROM memberships WHERE tenant_id = ?1 AND user_id = ?2";
             change_one(transaction, sql, params![tenant.to_string(), user.to_string()])?;
+            forget_invites(transaction, tenant, user)?;
             trail::insert(transaction, event)
         })
     }
@@ -269,11 +309,22 @@ impl Store {
     /// [`StoreError::Missing`].
     pub fn change_user(&self, user: UserId, change: &UserChange, event: Option<&TrailRow>) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
-            let sql = "UPDATE users SET verified_at = CASE WHEN ?2 THEN ?3 ELSE verified_at END, operator = coalesce(?4, operator), \
-                       password_hash = coalesce(?5, password_hash) WHERE id = ?1";
+            let sql = "UPDATE users SET verified_at = CASE WHEN ?2 THEN ?3 ELSE verified_at END, \
+                       closed = CASE WHEN ?2 THEN ?3 IS NULL ELSE closed END, \
+                       address_proved = CASE WHEN ?2 AND ?3 IS NULL THEN 0 ELSE address_proved END, \
+                       operator = coalesce(?4, operator), password_hash = coalesce(?5, password_hash) WHERE id = ?1";
             let verified_at = change.verified_at.flatten().map(Timestamp::unix_ms);
             let row = params![user.to_string(), change.verified_at.is_some(), verified_at, change.operator, change.password_hash];
             change_one(transaction, sql, row)?;
+            let ends: &[&str] = match change.verified_at {
+                Some(None) => &["DELETE FROM identities WHERE user_id = ?1", "DELETE FROM invites WHERE inviter = ?1"],
+                Some(Some(_)) => &["DELETE FROM tokens WHERE user_id = ?1 AND purpose = 'verify'"],
+                None => &[],
+            };
+            let no_operator = (change.operator == Some(false)).then_some("DELETE FROM invites WHERE inviter = ?1 AND tenant_id IS NULL");
+            for sql in ends.iter().copied().chain(no_operator) {
+                transaction.prepare_cached(sql)?.execute([user.to_string()])?;
+            }
             if change.password_hash.is_some() || change.verified_at == Some(None) {
                 lock_out(transaction, user)?;
             }

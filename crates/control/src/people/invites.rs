@@ -4,15 +4,17 @@
 //! operators.
 
 use freehold_domain::{Email, Error, ErrorCode, InviteId, Role, TenantId, TenantName, Timestamp};
-use freehold_store::{InviteRow, InviteTo};
+use freehold_store::{Created, InviteRow, InviteTo, Note, Once};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
+use super::limits::Limited;
 use super::token::Token;
 use super::{letters, read_email};
-use crate::auth::{Action, Actor, not_found, permit};
+use crate::auth::{Action, Actor, By, not_found, permit};
 use crate::facade::Control;
+use crate::once::IdempotencyKey;
 use crate::page::{Page, PageRequest};
 
 /// The most invitations to one tenant, and to the service, that can be used.
@@ -93,6 +95,15 @@ pub struct NewInvite {
     pub note: Option<String>,
 }
 
+/// An invitation that is to be made.
+pub(crate) struct Wanted<'a> {
+    pub(crate) to: InviteTo,
+    pub(crate) tenant_name: Option<&'a TenantName>,
+    pub(crate) note: String,
+    pub(crate) uses_max: u32,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
 fn view(row: InviteRow) -> InviteView {
     let role = match &row.to {
         InviteTo::Service(_) => None,
@@ -131,9 +142,11 @@ impl Control {
     /// Invites to the service.
     ///
     /// # Errors
-    /// `permission_denied`, `conflict` at the limit, `invalid_request`.
-    pub async fn create_invite(&self, actor: &Actor, new: NewInvite) -> Result<InviteWithCode, Error> {
+    /// `permission_denied`, `conflict` at the limit, `invalid_request`, `rate_limited`, `unavailable` when there is more
+    /// mail than can be sent.
+    pub async fn create_invite(&self, actor: &Actor, new: NewInvite, once: Option<&IdempotencyKey>) -> Result<InviteWithCode, Error> {
         permit(actor, Action::ManageUsers)?;
+        let once = once.map(|once| once.once(actor, "create_invite", &new, self.now())).transpose()?;
         let email = new.email.as_deref().map(read_email).transpose()?;
         let uses = new.uses.unwrap_or(1);
         if !(1..=USES_MAX).contains(&uses) || (email.is_some() && uses > 1) {
@@ -144,21 +157,29 @@ impl Control {
         if note.chars().count() > NOTE_CHARS_MAX || note.chars().any(char::is_control) {
             return Err(Error::invalid("note", format!("A note is at most {NOTE_CHARS_MAX} characters, without control characters.")));
         }
-        self.invite(actor, InviteTo::Service(email), None, note, uses, new.expires_at).await
+        let wanted = Wanted { to: InviteTo::Service(email), tenant_name: None, note, uses_max: uses, expires_at: new.expires_at };
+        self.invite(actor, wanted, once).await
+    }
+
+    /// Refuses more mail to an address that did not ask for it, or by a tenant, than anybody needs.
+    fn may_mail_invite(&self, actor: &Actor, to: &InviteTo) -> Result<(), Error> {
+        let people = self.people();
+        let Some(email) = to.email().filter(|_| people.mailer.is_on()) else { return Ok(()) };
+        if !people.mailer.has_room() {
+            let message = "There is more mail under way than can be sent: try again.";
+            return Err(Error::new(ErrorCode::Unavailable, message).with_retry_after_s(60));
+        }
+        let now = self.now();
+        if let (false, Some(tenant)) = (actor.is_operator(), to.tenant()) {
+            people.limits.take(Limited::InviteMailBy, &tenant.to_string(), now)?;
+        }
+        people.limits.take(Limited::InviteMailTo, email.as_str(), now)
     }
 
     /// Writes an invitation and sends it, once it is clear that the actor may.
-    pub(crate) async fn invite(
-        &self,
-        actor: &Actor,
-        to: InviteTo,
-        tenant_name: Option<&TenantName>,
-        note: String,
-        uses_max: u32,
-        expires_at: Option<Timestamp>,
-    ) -> Result<InviteWithCode, Error> {
+    pub(crate) async fn invite(&self, actor: &Actor, wanted: Wanted<'_>, once: Option<Once>) -> Result<InviteWithCode, Error> {
         let now = self.now();
-        let expires_at = expires_at.unwrap_or(now.plus_ms(GOOD_FOR_MS));
+        let expires_at = wanted.expires_at.unwrap_or(now.plus_ms(GOOD_FOR_MS));
         if expires_at <= now || expires_at > now.plus_ms(GOOD_FOR_MAX_MS) {
             return Err(Error::invalid("expires_at", "`expires_at` must be in the future, at most a year away."));
         }
@@ -167,19 +188,29 @@ impl Control {
             let message = "This service sends no mail, so only its operator can invite: ask there.";
             return Err(Error::new(ErrorCode::Unavailable, message));
         }
+        self.may_mail_invite(actor, &wanted.to)?;
         let code = Token::generate()?;
-        let id = InviteId::from_uuid(self.new_uuid());
-        let row = InviteRow { id, hash: code.hash(), to, note, uses: 0, uses_max, created_at: now, expires_at };
-        let about = json!({"email": row.to.email().map(Email::as_str), "uses": uses_max});
-        let event = self.event(Some(&actor.by()), row.to.tenant(), "invite.created", &id.to_string(), about);
-        {
+        let row = self.invite_row(actor, &wanted, &code, expires_at);
+        let about = json!({"email": row.to.email().map(Email::as_str), "uses": row.uses_max});
+        let event = self.event(Some(&actor.by()), row.to.tenant(), "invite.created", &row.id.to_string(), about);
+        if once.is_some() && actor.is_operator() {
+            // Before the row can be found by a repeated call.
+            self.shared.shown_codes.keep(row.id, code.clone(), now);
+        }
+        let created = {
             let row = row.clone();
-            self.store(move |store| store.create_invite(&row, INVITES_MAX, Some(&event))).await?;
+            self.store(move |store| store.create_invite(&row, INVITES_MAX, Note { once: once.as_ref(), trail: Some(&event) })).await
+        };
+        if !matches!(created, Ok(Created::New)) {
+            self.shared.shown_codes.forget(row.id);
+        }
+        if let Created::Before(id) = created? {
+            return self.invite_again(actor, id).await;
         }
         let mailed = mailer.is_on() && row.to.email().is_some();
         if let Some(email) = row.to.email() {
             let url = &self.people_settings().public_url;
-            let letter = match tenant_name {
+            let letter = match wanted.tenant_name {
                 Some(name) => letters::invite_to_tenant(url, name, &code),
                 None => letters::invite_to_service(url, &code),
             };
@@ -187,6 +218,36 @@ impl Control {
         }
         let code = actor.is_operator().then(|| code.reveal().to_owned());
         Ok(InviteWithCode { invite: view(row), code, mailed })
+    }
+
+    fn invite_row(&self, actor: &Actor, wanted: &Wanted<'_>, code: &Token, expires_at: Timestamp) -> InviteRow {
+        let inviter = match actor.by() {
+            By::User(user, _) => Some(user),
+            By::Key(_) => None,
+        };
+        InviteRow {
+            id: InviteId::from_uuid(self.new_uuid()),
+            hash: code.hash(),
+            to: wanted.to.clone(),
+            inviter,
+            note: wanted.note.clone(),
+            uses: 0,
+            uses_max: wanted.uses_max,
+            created_at: self.now(),
+            expires_at,
+        }
+    }
+
+    /// What an earlier call with the same idempotency key made.
+    async fn invite_again(&self, actor: &Actor, id: InviteId) -> Result<InviteWithCode, Error> {
+        let row = self.store(move |store| store.invite(id)).await?.ok_or_else(|| not_found("invitation"))?;
+        let code = self.shared.shown_codes.find(id, self.now()).filter(|_| actor.is_operator());
+        if actor.is_operator() && code.is_none() {
+            let message = format!("This call made the invitation {id} before; its code is not shown again. Make another one.");
+            return Err(Error::new(ErrorCode::Conflict, message));
+        }
+        let mailed = self.people().mailer.is_on() && row.to.email().is_some();
+        Ok(InviteWithCode { invite: view(row), code: code.map(|code| code.reveal().to_owned()), mailed })
     }
 
     /// Takes an invitation back.

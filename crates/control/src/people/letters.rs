@@ -1,4 +1,5 @@
-//! What the service writes to people. Plain text, and nothing in it that a stranger chose.
+//! What the service writes to people. Plain text, and nothing in it that a stranger chose, but for the name of a tenant
+//! that cannot be taken for a link.
 //!
 //! A link carries its token behind `#`, which browsers keep to themselves: it is in no log and no referrer.
 
@@ -17,7 +18,7 @@ pub(crate) fn verify(public_url: &str, token: &Token) -> Letter {
         subject: "Confirm your e-mail address",
         body: format!(
             "Somebody, we hope you, signed up at\n{public_url}\nwith this address. To confirm that it is yours, open\n\n\
-             {public_url}/#/verify/{}\n\nThe link is good for one day and works once. If it was not you, do nothing.\n",
+             {public_url}/#/verify/{}\n\nand type the password that you chose. The link is good for one day and works once. If it was not you, do nothing.\n",
             token.reveal()
         ),
     }
@@ -48,10 +49,12 @@ pub(crate) fn reset(public_url: &str, token: &Token) -> Letter {
 
 /// To somebody who is to be a member of a tenant.
 pub(crate) fn invite_to_tenant(public_url: &str, tenant: &TenantName, code: &Token) -> Letter {
+    // Programs that show mail make links of names with dots.
+    let tenant = if tenant.as_str().contains('.') { "a tenant".to_owned() } else { format!("the tenant \"{tenant}\"") };
     Letter {
         subject: "You are invited",
         body: format!(
-            "You are invited to the tenant {tenant} at\n{public_url}\nTo accept, open\n\n{public_url}/#/invite/{}\n\n\
+            "You are invited to {tenant} at\n{public_url}\nTo accept, open\n\n{public_url}/#/invite/{}\n\n\
              The link is good for seven days and works once. If you do not know what this is, do nothing.\n",
             code.reveal()
         ),

@@ -9,6 +9,10 @@ use freehold_domain::{Error, ErrorCode, Timestamp};
 
 const ENTRIES_MAX: usize = 50_000;
 const MINUTE_MS: i64 = 60 * 1000;
+/// Mails about signing up that go to one address in an hour.
+pub(crate) const SIGNUP_MAILS_MAX: u32 = 15;
+/// Mails about a new password that go to one address in an hour, which is as long as they are good.
+pub(crate) const RESET_MAILS_MAX: u32 = 15;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,8 +23,16 @@ pub(crate) enum Limited {
     LoginFrom,
     /// Sign-ups and other forms that send mail, from one address.
     FormFrom,
-    /// Mails to one address.
-    MailTo,
+    /// Mails to one address about signing up.
+    SignupMailTo,
+    /// Mails to one address about a new password.
+    ResetMailTo,
+    /// Invitations that are mailed to one address.
+    InviteMailTo,
+    /// Invitations that are mailed by one tenant.
+    InviteMailBy,
+    /// Log-ins at a provider that were begun, from one address.
+    OidcFrom,
     /// Tokens and invite codes that were tried, from one address.
     TokenFrom,
 }
@@ -32,7 +44,12 @@ impl Limited {
             Self::LoginTo => (20, 15 * MINUTE_MS),
             Self::LoginFrom => (100, 15 * MINUTE_MS),
             Self::FormFrom => (60, 60 * MINUTE_MS),
-            Self::MailTo => (5, 60 * MINUTE_MS),
+            // More than one person asks for, since strangers can ask too.
+            Self::SignupMailTo => (SIGNUP_MAILS_MAX, 60 * MINUTE_MS),
+            Self::ResetMailTo => (RESET_MAILS_MAX, 60 * MINUTE_MS),
+            Self::InviteMailTo => (5, 60 * MINUTE_MS),
+            Self::InviteMailBy => (50, 60 * MINUTE_MS),
+            Self::OidcFrom => (200, 15 * MINUTE_MS),
             Self::TokenFrom => (100, 15 * MINUTE_MS),
         }
     }

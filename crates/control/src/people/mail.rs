@@ -24,6 +24,8 @@ use super::letters::Letter;
 
 /// Most mails under way; one more is dropped, and the log says so.
 const UNDER_WAY_MAX: usize = 500;
+/// Of these, so many are kept for mails that somebody asked for himself.
+const KEPT_FREE: usize = 200;
 /// How long one try may take.
 const TRY_FOR: Duration = Duration::from_secs(30);
 /// Pauses before the second and the third try.
@@ -174,6 +176,11 @@ impl Mailer {
     /// Whether there is a way to send mail at all.
     pub(crate) fn is_on(&self) -> bool {
         !matches!(*self.way, Way::None)
+    }
+
+    /// Whether a mail can be sent that its reader did not ask for.
+    pub(crate) fn has_room(&self) -> bool {
+        self.under_way.available_permits() > KEPT_FREE
     }
 
     /// Sends a letter in the background.

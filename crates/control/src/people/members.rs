@@ -1,17 +1,18 @@
 //! Users as the owner of a tenant and the operator see them: invite, list, change, remove.
 
 use freehold_domain::{Email, Error, ErrorCode, Role, TenantId, Timestamp, UserId};
-use freehold_store::{Account, Consumed, InviteTo, Member, Place, StoreError, TenantRow, UserChange, UserRow};
+use freehold_store::{Account, InviteTo, Member, Once, Place, StoreError, TenantRow, UserChange, UserRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
-use super::invites::InviteWithCode;
+use super::invites::{InviteWithCode, Wanted};
 use super::password::Password;
 use super::signup::Newcomer;
 use super::{read_email, read_person_name};
 use crate::auth::{Action, Actor, not_found, permit};
 use crate::facade::Control;
+use crate::once::IdempotencyKey;
 use crate::page::{Page, PageRequest};
 
 /// A user, as it is shown to others.
@@ -32,7 +33,7 @@ pub struct UserView {
     /// Whether it manages the service; shown to operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<bool>,
-    /// Whether it is known that the address is theirs.
+    /// Whether it may log in: the address was confirmed, or an operator let it in.
     pub verified: bool,
     /// When it was made a member, or made.
     #[schema(value_type = String, format = DateTime)]
@@ -90,7 +91,8 @@ pub struct ChangedUser {
     /// A new password; for operators. Ends every session of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
-    /// That the address is theirs, or is not known to be, which ends every session; for operators.
+    /// That it may log in; or that it may not, which closes the account until an operator opens it again, and ends its
+    /// sessions, links to providers and invitations; for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
 }
@@ -174,8 +176,11 @@ impl Control {
     ///
     /// # Errors
     /// `permission_denied`, `not_found` for the tenant, `conflict` for a user or member that there is, `invalid_request`,
-    /// `unavailable` where no mail is sent and the inviter is no operator.
-    pub async fn create_user(&self, actor: &Actor, new: NewUser) -> Result<NewUserOutcome, Error> {
+    /// `unavailable` where no mail is sent and the inviter is no operator, `rate_limited` for too many invitations.
+    pub async fn create_user(&self, actor: &Actor, new: NewUser, once: Option<&IdempotencyKey>) -> Result<NewUserOutcome, Error> {
+        // A fast hash of a password does not go onto the disk.
+        let noted = NewUser { password: new.password.as_ref().map(|_| Password::default()), ..new.clone() };
+        let once = once.map(|once| once.once(actor, "create_user", &noted, self.now())).transpose()?;
         let tenant = self.meant_tenant(actor, new.tenant.as_deref()).await?;
         if new.operator || new.password.is_some() || tenant.is_none() {
             permit(actor, Action::ManageUsers)?;
@@ -194,7 +199,8 @@ impl Control {
         };
         match (new.password, membership) {
             (Some(password), membership) => {
-                let user = self.make_user(actor, email, name, new.operator, &password, membership).await?;
+                let user = self.new_user(email, name, new.operator, &password).await?;
+                let user = self.make_user(actor, user, membership, once).await?;
                 Ok(NewUserOutcome { invite: None, user: Some(user) })
             }
             (None, _) if new.operator => Err(Error::invalid("password", "An operator is made with a password.")),
@@ -202,41 +208,52 @@ impl Control {
                 Err(Error::invalid("tenant", "Say to which tenant, by id or name; or give a password to make the user at once."))
             }
             (None, Some((tenant, role))) => {
-                let invite = self.invite_member(actor, email, &tenant, role).await?;
+                let invite = self.invite_member(actor, email, &tenant, role, once).await?;
                 Ok(NewUserOutcome { invite: Some(invite), user: None })
             }
         }
     }
 
+    async fn new_user(&self, email: Email, name: String, operator: bool, password: &Password) -> Result<UserRow, Error> {
+        password.check()?;
+        let now = self.now();
+        Ok(UserRow {
+            id: UserId::from_uuid(self.new_uuid()),
+            email,
+            name,
+            password_hash: Some(self.people().passwords.hash(password).await?),
+            operator,
+            verified_at: Some(now),
+            address_proved: false,
+            closed: false,
+            created_at: now,
+            last_login_at: None,
+        })
+    }
+
     async fn make_user(
         &self,
         actor: &Actor,
-        email: Email,
-        name: String,
-        operator: bool,
-        password: &Password,
+        user: UserRow,
         membership: Option<(TenantRow, Role)>,
+        once: Option<Once>,
     ) -> Result<UserView, Error> {
-        password.check()?;
-        let now = self.now();
-        let password_hash = Some(self.people().passwords.hash(password).await?);
-        let id = UserId::from_uuid(self.new_uuid());
-        let user = UserRow { id, email, name, password_hash, operator, verified_at: Some(now), created_at: now, last_login_at: None };
         let place = membership.as_ref().map_or(Place::Nowhere, |(tenant, role)| Place::Tenant(tenant.id, *role));
-        let newcomer = Newcomer {
-            user: user.clone(),
-            account: Account::New,
-            identity: None,
-            consumed: Consumed::Nothing,
-            invite: None,
-            place,
-            by: Some(actor.by()),
-        };
-        self.arrive(newcomer).await?;
+        let newcomer = Newcomer { by: Some(actor.by()), once, ..Newcomer::new(user.clone(), Account::New, place) };
+        let made = self.arrive(newcomer).await?;
+        let id = made.user.id.unwrap_or(user.id);
+        let user = self.store(move |store| store.user(id)).await?.ok_or_else(|| not_found("user"))?;
         Ok(view(user, membership.map(|(_, role)| role), None, true))
     }
 
-    async fn invite_member(&self, actor: &Actor, email: Email, tenant: &TenantRow, role: Role) -> Result<InviteWithCode, Error> {
+    async fn invite_member(
+        &self,
+        actor: &Actor,
+        email: Email,
+        tenant: &TenantRow,
+        role: Role,
+        once: Option<Once>,
+    ) -> Result<InviteWithCode, Error> {
         let (address, id) = (email.clone(), tenant.id);
         let is_member = self
             .store(move |store| {
@@ -247,7 +264,9 @@ impl Control {
         if is_member {
             return Err(Error::new(ErrorCode::Conflict, "This address is a member's already: change its role instead.").with_param("email"));
         }
-        self.invite(actor, InviteTo::Tenant { tenant: tenant.id, role, email }, Some(&tenant.name), String::new(), 1, None).await
+        let to = InviteTo::Tenant { tenant: tenant.id, role, email };
+        let wanted = Wanted { to, tenant_name: Some(&tenant.name), note: String::new(), uses_max: 1, expires_at: None };
+        self.invite(actor, wanted, once).await
     }
 
     /// Changes a member's role, and for operators the user itself.

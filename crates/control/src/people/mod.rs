@@ -17,18 +17,19 @@ pub mod password;
 pub mod recovery;
 pub mod session;
 pub mod signup;
-mod token;
+pub(crate) mod token;
 pub mod waiting;
 
 use std::fmt;
 use std::str::FromStr;
 
-use freehold_domain::{Email, Error, TenantName, Timestamp, UserId};
+use freehold_domain::{Email, Error, TenantName, UserId};
 use freehold_store::UserRow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::facade::Control;
+use crate::tenants::new_tenant_name;
 use limits::Limits;
 use mail::{MailSettings, Mailer};
 use oidc_client::Providers;
@@ -37,11 +38,13 @@ use password::Passwords;
 
 /// The most users that a service has.
 pub const USERS_MAX: u32 = 100_000;
+/// The most of them who have not verified their address; the oldest who does not wait goes.
+const UNVERIFIED_MAX: u32 = 10_000;
 /// The most characters of a person's name.
 const NAME_CHARS_MAX: usize = 96;
 /// Rows of one kind that one round of forgetting removes.
 const FORGET_BATCH: u32 = 1000;
-/// How long an account whose address nobody has verified is kept.
+/// How long an account whose address nobody has verified, and that does not wait, is kept.
 const UNVERIFIED_KEPT_MS: i64 = 7 * DAY_MS;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -201,11 +204,11 @@ pub(crate) fn read_person_name(name: Option<&str>) -> Result<String, Error> {
 pub(crate) fn read_tenant_name(wanted: Option<&str>, email: &Email) -> Result<TenantName, Error> {
     let wanted = wanted.map(str::trim).filter(|name| !name.is_empty());
     match wanted {
-        Some(name) => name.parse().map_err(|error| Error::invalid("tenant", format!("{error}."))),
+        Some(name) => new_tenant_name("tenant", name),
         None => {
             let kept = email.local().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
             let name: String = kept.skip_while(|c| !c.is_ascii_alphanumeric()).collect();
-            name.parse().or_else(|_| "tenant".parse()).map_err(Error::internal)
+            new_tenant_name("tenant", &name).or_else(|_| "tenant".parse()).map_err(Error::internal)
         }
     }
 }
@@ -220,7 +223,7 @@ impl Control {
         &self.settings().people
     }
 
-    /// Forgets sessions, tokens, invitations and events that have ended. Called now and then.
+    /// Forgets sessions, tokens, invitations, log-ins under way and events that have ended. Called now and then.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -228,8 +231,8 @@ impl Control {
         let now = self.now();
         let settings = self.people_settings();
         let trail_before = now.plus_ms(-i64::from(settings.trail_days) * DAY_MS);
-        // Without mail it is the operator who verifies, and may take the time.
-        let unverified_before: Option<Timestamp> = self.people().mailer.is_on().then(|| now.plus_ms(-UNVERIFIED_KEPT_MS));
+        let unverified_before = now.plus_ms(-UNVERIFIED_KEPT_MS);
+        self.people().providers.forget_ended();
         self.store(move |store| store.forget_ended(now, unverified_before, trail_before, FORGET_BATCH)).await?;
         Ok(())
     }

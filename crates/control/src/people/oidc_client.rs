@@ -31,7 +31,7 @@ const ANSWER_MAX: usize = 1 << 20;
 const METADATA_FOR: Duration = Duration::from_secs(300);
 /// How long somebody may take to log in at the provider.
 const LOGIN_FOR: Duration = Duration::from_secs(600);
-/// Most log-ins under way.
+/// Most log-ins under way; the oldest goes.
 const UNDER_WAY_MAX: usize = 10_000;
 const PROVIDERS_MAX: usize = 20;
 const NAME_LEN_MAX: usize = 32;
@@ -189,6 +189,14 @@ fn refused(context: impl fmt::Display) -> Error {
     Error::new(ErrorCode::InvalidCredentials, "The log-in at the provider did not succeed: try again.").with_context(context)
 }
 
+/// Forgets the oldest log-ins until there is room for one more.
+fn make_room(under_way: &mut HashMap<String, UnderWay>, count_max: usize) {
+    while under_way.len() >= count_max {
+        let Some(oldest) = under_way.iter().min_by_key(|(_, login)| login.began).map(|(state, _)| state.clone()) else { return };
+        under_way.remove(&oldest);
+    }
+}
+
 impl Providers {
     pub(crate) fn new(settings: &PeopleSettings) -> Result<Self, Error> {
         ProviderSettings::check(&settings.providers).map_err(|error| Error::invalid("oidc", error.to_string()))?;
@@ -238,6 +246,11 @@ impl Providers {
         Ok(client.set_auth_type(auth).set_redirect_uri(redirect))
     }
 
+    /// Forgets log-ins that were not ended in time.
+    pub(crate) fn forget_ended(&self) {
+        self.under_way().retain(|_, login| login.began.elapsed() < LOGIN_FOR);
+    }
+
     /// Begins a log-in.
     pub(crate) async fn begin(&self, name: &str, invite: Option<String>) -> Result<Begun, Error> {
         let provider = self.provider(name)?;
@@ -251,13 +264,7 @@ impl Providers {
             .url();
         let state = state.secret().clone();
         let mut under_way = self.under_way();
-        if under_way.len() >= UNDER_WAY_MAX {
-            under_way.retain(|_, login| login.began.elapsed() < LOGIN_FOR);
-        }
-        if under_way.len() >= UNDER_WAY_MAX {
-            let message = "Too many people log in at this moment: try again.";
-            return Err(Error::new(ErrorCode::RateLimited, message).with_retry_after_s(60));
-        }
+        make_room(&mut under_way, UNDER_WAY_MAX);
         let login = UnderWay { provider: name.to_owned(), nonce, verifier, invite, began: Instant::now() };
         under_way.insert(state.clone(), login);
         Ok(Begun { url: url.to_string(), state })
@@ -329,6 +336,22 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_log_in_makes_room() {
+        let mut under_way = HashMap::new();
+        let start = Instant::now();
+        for n in 0..5_u64 {
+            make_room(&mut under_way, 3);
+            let (_, verifier) = PkceCodeChallenge::new_random_sha256();
+            let began = start + Duration::from_secs(n);
+            let login = UnderWay { provider: "p".to_owned(), nonce: Nonce::new_random(), verifier, invite: None, began };
+            under_way.insert(n.to_string(), login);
+        }
+        let mut left: Vec<_> = under_way.into_keys().collect();
+        left.sort();
+        assert_eq!(left, ["2", "3", "4"]);
+    }
 
     #[test]
     fn providers_that_cannot_be_used_are_refused() {

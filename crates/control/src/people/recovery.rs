@@ -17,7 +17,8 @@ use crate::auth::By;
 use crate::facade::Control;
 
 const RESET_MS: i64 = 60 * 60 * 1000;
-const TOKENS_MAX: u32 = 3;
+/// As many as are sent while they are good, so that those which others ask for do not use up one's own.
+const TOKENS_MAX: u32 = super::limits::RESET_MAILS_MAX;
 
 /// The form of a new password.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +45,7 @@ impl Control {
         let now = self.now();
         self.people().limits.take(Limited::FormFrom, &origin.to_string(), now)?;
         let email = read_email(&to.email)?;
+        self.people().limits.take(Limited::ResetMailTo, email.as_str(), now)?;
         let control = self.clone();
         tokio::spawn(async move {
             if let Err(error) = control.send_reset(email, now).await {
@@ -57,9 +59,6 @@ impl Control {
         let address = email.clone();
         let found = self.store(move |store| store.user_by_email(&address)).await?;
         let Some(user) = found.filter(|user| user.verified_at.is_some() && self.people().mailer.is_on()) else { return Ok(()) };
-        if self.people().limits.take(Limited::MailTo, email.as_str(), now).is_err() {
-            return Ok(());
-        }
         let token = Token::generate()?;
         let row = TokenRow {
             hash: token.hash(),
@@ -69,7 +68,10 @@ impl Control {
             created_at: now,
             expires_at: now.plus_ms(RESET_MS),
         };
-        self.store(move |store| store.create_token(&row, TOKENS_MAX, None)).await?;
+        match self.store(move |store| store.create_token(&row, TOKENS_MAX, None)).await {
+            Err(StoreError::Missing) => return Ok(()),
+            written => written?,
+        }
         self.people().mailer.send(&email, letters::reset(&self.people_settings().public_url, &token));
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use freehold_domain::{Error, ErrorCode, Role, TenantId, TenantName, Timestamp};
-use freehold_store::{SessionFound, SessionRow, TenantRow, UserRow};
+use freehold_store::{OpenedWith, SessionFound, SessionRow, StoreError, TenantRow, UserRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use subtle::ConstantTimeEq;
@@ -116,7 +116,8 @@ impl LoggedIn {
         let memberships = &self.found.memberships;
         let chosen = match tenant {
             Some(text) => {
-                let is_meant = |row: &TenantRow| row.id.to_string() == text || row.name.as_str().eq_ignore_ascii_case(text);
+                let id = text.parse::<TenantId>().ok();
+                let is_meant = |row: &TenantRow| id.map_or_else(|| row.name.as_str().eq_ignore_ascii_case(text), |id| row.id == id);
                 Some(memberships.iter().find(|(row, _)| is_meant(row)).ok_or_else(|| not_found("tenant"))?)
             }
             None if user.operator => return Ok(Actor::Operator { by: By::User(user.id, user.email.clone()) }),
@@ -151,14 +152,21 @@ impl Control {
         let found = self.store(move |store| store.user_by_email(&address)).await?.filter(|user| user.verified_at.is_some());
         let hash = found.as_ref().and_then(|user| user.password_hash.as_deref());
         let is_right = self.people().passwords.verify(&form.password, hash).await?;
-        let Some(user) = found.filter(|_| is_right) else { return Err(invalid_credentials()) };
+        let hash = hash.filter(|_| is_right).map(str::to_owned);
+        let (Some(user), Some(hash)) = (found, hash) else { return Err(invalid_credentials()) };
         limits.give_back(Limited::LoginFrom, &origin);
         limits.give_back(Limited::LoginTo, email.as_str());
-        self.open_session(&user, before, json!({"with": "password"})).await
+        self.open_session(&user, OpenedWith::Password(hash), before, json!({"with": "password"})).await
     }
 
-    /// A session for somebody who has proved who he is.
-    pub(crate) async fn open_session(&self, user: &UserRow, before: Option<&str>, how: serde_json::Value) -> Result<NewSession, Error> {
+    /// A session for somebody who has proved who he is, if that still holds when it is written.
+    pub(crate) async fn open_session(
+        &self,
+        user: &UserRow,
+        with: OpenedWith,
+        before: Option<&str>,
+        how: serde_json::Value,
+    ) -> Result<NewSession, Error> {
         let now = self.now();
         let token = Token::generate()?;
         let row = SessionRow {
@@ -170,7 +178,8 @@ impl Control {
         };
         let event = self.session_event(user, "session.created", how).await?;
         let before = before.and_then(Token::read).map(|token| token.hash());
-        self.store(move |store| store.create_session(&row, before.as_ref(), SESSIONS_MAX, Some(&event))).await?;
+        let written = self.store(move |store| store.create_session(&row, &with, before.as_ref(), SESSIONS_MAX, Some(&event))).await;
+        written.map_err(|error| if matches!(error, StoreError::Missing) { invalid_credentials() } else { error.into() })?;
         let logged_in = self.session(token.reveal()).await?;
         Ok(NewSession { view: self.session_view(&logged_in).await?, token: token.reveal().to_owned() })
     }

@@ -1,16 +1,16 @@
 //! Signing up: from a form to a user with a tenant.
 //!
 //! With mail, a form makes a token and nothing else that opens anything: the password and the wishes of the form travel
-//! with the token and take effect when the mail's reader shows it. So a form filled in by a stranger never sets the
-//! password of an account that the address's owner confirms later. Without mail, everybody who signs up waits for the
-//! operator.
+//! with the token and take effect when the mail's reader shows it together with the password that was typed into the
+//! form. So a form filled in by a stranger never sets the password of an account that the address's owner confirms
+//! later. Without mail, everybody who signs up waits for the operator, and nobody has proved an address.
 //!
 //! **Invariant:** the answer to a form is the same for every address.
 
 use freehold_domain::{Email, Error, ErrorCode, InviteId, TenantId, TenantName, Timestamp, UserId, WaitingId};
 use freehold_store::{
-    Account, Arrival, Consumed, Identity, InviteRow, InviteTo, Place, SignedUp as Found, StoreError, TenantRow, TokenPurpose, TokenRow,
-    TrailRow, UserRow, WaitingRow,
+    Account, Arrival, Consumed, Created, Identity, InviteRow, InviteTo, Once, Place, SignedUp as Found, StoreError, TenantRow,
+    TokenPurpose, TokenRow, TrailRow, UserRow, WaitingRow,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -19,15 +19,16 @@ use utoipa::ToSchema;
 use super::limits::Limited;
 use super::password::Password;
 use super::token::Token;
-use super::{Origin, Person, SignupMode, USERS_MAX, letters, read_email, read_person_name, read_tenant_name};
+use super::{Origin, Person, SignupMode, UNVERIFIED_MAX, USERS_MAX, letters, read_email, read_person_name, read_tenant_name};
 use crate::auth::By;
 use crate::facade::Control;
 use crate::tenants::{TENANTS_MAX, WEIGHT_DEFAULT};
 
 /// How long the link of a mail that verifies an address is good.
 const VERIFY_MS: i64 = super::DAY_MS;
-/// How many such links are good at the same time.
-const TOKENS_MAX: u32 = 5;
+/// How many such links are good at the same time: as many as are sent in an hour, so that forms filled in by others do
+/// not use up one's own.
+const TOKENS_MAX: u32 = super::limits::SIGNUP_MAILS_MAX;
 
 /// What a sign-up page needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -98,6 +99,9 @@ pub struct SignedUp {
 pub struct ShownToken {
     /// The text behind the last slash of the mail's link.
     pub token: String,
+    /// To confirm an address: the password that was chosen when signing up. Left out for an invitation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
 }
 
 impl std::fmt::Debug for ShownToken {
@@ -127,6 +131,17 @@ pub(crate) fn invalid_token() -> Error {
     Error::new(ErrorCode::InvalidToken, "This link or code is wrong, was used, or has expired: ask for a new one.")
 }
 
+/// An operator has closed the account.
+pub(crate) fn closed_account() -> Error {
+    Error::new(ErrorCode::PermissionDenied, "The operator has closed this account: ask there.")
+}
+
+fn wrong_password() -> Error {
+    let message = "This is not the password that was chosen when this link was asked for. If somebody else filled in the form, or you \
+                   forgot the password, sign up again and open the new link.";
+    Error::new(ErrorCode::InvalidCredentials, message)
+}
+
 fn closed() -> Error {
     Error::new(ErrorCode::SignupClosed, "Nobody can sign up here without an invitation: ask the operator for one.")
 }
@@ -141,6 +156,9 @@ pub(crate) struct Newcomer {
     pub(crate) place: Place,
     /// Whom the trail names; the newcomer itself when it is nobody else.
     pub(crate) by: Option<By>,
+    /// What else the trail says.
+    pub(crate) also: Option<TrailRow>,
+    pub(crate) once: Option<Once>,
 }
 
 impl Control {
@@ -176,6 +194,8 @@ impl Control {
             password_hash: None,
             operator: false,
             verified_at: None,
+            address_proved: false,
+            closed: false,
             created_at: now,
             last_login_at: None,
         };
@@ -192,17 +212,19 @@ impl Control {
     async fn sign_up_invited(&self, user: UserRow, tenant: &TenantName, invite: &InviteRow) -> Result<SignedUp, Error> {
         let email = user.email.clone();
         let found = self.store(move |store| store.user_by_email(&email)).await?;
+        // Only a code for one address says whose it is.
+        let address_proved = invite.to.email().is_some();
+        let user = UserRow { verified_at: Some(self.now()), address_proved, ..user };
         let (user, account) = match found {
-            Some(known) if known.verified_at.is_some() => {
+            Some(known) if !is_free(&known, address_proved) => {
                 let message = "There is an account with this address: log in, and open the invitation's link again to accept it.";
                 return Err(Error::new(ErrorCode::Conflict, message).with_param("email"));
             }
-            Some(unproved) => (UserRow { id: unproved.id, verified_at: Some(self.now()), ..user }, Account::Proved),
-            None => (UserRow { verified_at: Some(self.now()), ..user }, Account::New),
+            Some(unproved) => (UserRow { id: unproved.id, ..user }, Account::Claimed),
+            None => (user, Account::New),
         };
         let place = self.place_of(invite, tenant);
-        let newcomer = Newcomer { user, account, identity: None, consumed: Consumed::Nothing, invite: Some(invite.id), place, by: None };
-        self.arrive(newcomer).await
+        self.arrive(Newcomer { invite: Some(invite.id), ..Newcomer::new(user, account, place) }).await
     }
 
     async fn sign_up_unproved(
@@ -214,29 +236,23 @@ impl Control {
     ) -> Result<SignedUp, Error> {
         let now = self.now();
         let person = Person { id: None, email: user.email.clone(), name: user.name.clone(), operator: false };
-        // The store writes the same number of rows for an address that it knows.
-        let event = self.event(None, None, "signup.asked", user.email.as_str(), json!({}));
         if !self.people().mailer.is_on() {
             let waiting = self.waiting_row(user.id, tenant);
             let user = UserRow { password_hash: Some(password_hash), ..user };
-            self.store(move |store| store.sign_up(&user, None, Some(&waiting), TOKENS_MAX, USERS_MAX, Some(&event))).await?;
+            self.store(move |store| store.sign_up(&user, None, Some(&waiting), TOKENS_MAX, USERS_MAX, UNVERIFIED_MAX)).await?;
             return Ok(SignedUp { user: person, state: SignupState::Waiting, position: None });
         }
+        self.people().limits.take(Limited::SignupMailTo, person.email.as_str(), now)?;
         let wishes = Wishes { password_hash, name: user.name.clone(), tenant: tenant.to_string(), invite: invite.map(|invite| invite.id) };
         let token = Token::generate()?;
         let row = self.verify_token(&token, user.id, serde_json::to_string(&wishes).map_err(Error::internal)?);
-        let may_mail = self.people().limits.take(Limited::MailTo, person.email.as_str(), now).is_ok();
-        let found = self
-            .store(move |store| store.sign_up(&user, Some(&row).filter(|_| may_mail), None, TOKENS_MAX, USERS_MAX, Some(&event)))
-            .await?;
-        if may_mail {
-            let url = &self.people_settings().public_url;
-            let letter = match found {
-                Found::Open(_) => letters::verify(url, &token),
-                Found::Known(_) => letters::known(url),
-            };
-            self.people().mailer.send(&person.email, letter);
-        }
+        let found = self.store(move |store| store.sign_up(&user, Some(&row), None, TOKENS_MAX, USERS_MAX, UNVERIFIED_MAX)).await?;
+        let url = &self.people_settings().public_url;
+        let letter = match found {
+            Found::Open(_) => letters::verify(url, &token),
+            Found::Known(_) => letters::known(url),
+        };
+        self.people().mailer.send(&person.email, letter);
         Ok(SignedUp { user: person, state: SignupState::Verify, position: None })
     }
 
@@ -289,10 +305,13 @@ impl Control {
         }
     }
 
-    /// Takes the token of a mail: of one that verifies an address, or of an invitation to somebody who has an account.
+    /// Takes the token of a mail: of one that verifies an address, with the password that was typed into the form; or of
+    /// an invitation to somebody who has an account.
     ///
     /// # Errors
-    /// `invalid_token`, `conflict` for an invitation of somebody who has no account yet, `rate_limited`.
+    /// `invalid_token`, `invalid_request` without a password where one is needed, `invalid_credentials` for a wrong one,
+    /// `conflict` for an invitation of somebody who has no account yet, `permission_denied` for a closed account,
+    /// `rate_limited`.
     pub async fn verify(&self, shown: &ShownToken, origin: &Origin) -> Result<SignedUp, Error> {
         let now = self.now();
         self.people().limits.take(Limited::TokenFrom, &origin.to_string(), now)?;
@@ -301,6 +320,12 @@ impl Control {
             return self.accept_invite(&shown.token, origin).await;
         };
         let wishes: Wishes = serde_json::from_str(&token.data_json).map_err(Error::internal)?;
+        let Some(password) = &shown.password else {
+            return Err(Error::invalid("password", "Send the password that was chosen when signing up, as `password`."));
+        };
+        if !self.people().passwords.verify(password, Some(&wishes.password_hash)).await? {
+            return Err(wrong_password());
+        }
         let tenant: TenantName = wishes.tenant.parse().map_err(Error::internal)?;
         let invite = match wishes.invite {
             Some(id) => self.store(move |store| store.invite(id)).await?.filter(|invite| is_usable(invite, now)),
@@ -310,17 +335,10 @@ impl Control {
             Some(invite) => self.place_of(invite, &tenant),
             None => self.place_by_mode(user.id, &tenant)?,
         };
-        let user = UserRow { name: wishes.name, password_hash: Some(wishes.password_hash), verified_at: Some(now), ..user };
-        let newcomer = Newcomer {
-            user,
-            account: Account::Proved,
-            identity: None,
-            consumed: Consumed::Token(hash),
-            invite: invite.map(|invite| invite.id),
-            place,
-            by: None,
-        };
-        self.arrive(newcomer).await
+        let password_hash = Some(wishes.password_hash);
+        let user = UserRow { name: wishes.name, password_hash, verified_at: Some(now), address_proved: true, ..user };
+        let (consumed, invite) = (Consumed::Token(hash), invite.map(|invite| invite.id));
+        self.arrive(Newcomer { consumed, invite, ..Newcomer::new(user, Account::Claimed, place) }).await
     }
 
     /// Makes a user with an account a member of the tenant that it was invited to.
@@ -330,20 +348,18 @@ impl Control {
             return Err(Error::new(ErrorCode::Conflict, "This is an invite code: sign up with it as `invite`."));
         };
         let email = email.clone();
-        let user = self.store(move |store| store.user_by_email(&email)).await?.filter(|user| user.verified_at.is_some());
-        let Some(user) = user else {
-            return Err(Error::new(ErrorCode::Conflict, "You have no account yet: sign up with this token as `invite`."));
+        let user = match self.store(move |store| store.user_by_email(&email)).await? {
+            Some(user) if user.closed => return Err(closed_account()),
+            Some(user) if user.verified_at.is_some() && user.address_proved => user,
+            Some(user) if user.verified_at.is_some() => {
+                let message = "Nobody has proved that the address of this account is theirs: sign up with this token as `invite`, which \
+                               sets a new password.";
+                return Err(Error::new(ErrorCode::Conflict, message));
+            }
+            _ => return Err(Error::new(ErrorCode::Conflict, "You have no account yet: sign up with this token as `invite`.")),
         };
-        let newcomer = Newcomer {
-            user,
-            account: Account::Kept,
-            identity: None,
-            consumed: Consumed::Nothing,
-            invite: Some(invite.id),
-            place: Place::Tenant(*tenant, *role),
-            by: None,
-        };
-        self.arrive(newcomer).await
+        let place = Place::Tenant(*tenant, *role);
+        self.arrive(Newcomer { invite: Some(invite.id), ..Newcomer::new(user, Account::Kept, place) }).await
     }
 
     /// Sends the mail that verifies an address again, if somebody has signed up with it. Says nothing of whether.
@@ -354,6 +370,7 @@ impl Control {
         let now = self.now();
         self.people().limits.take(Limited::FormFrom, &origin.to_string(), now)?;
         let email = read_email(&to.email)?;
+        self.people().limits.take(Limited::SignupMailTo, email.as_str(), now)?;
         let control = self.clone();
         tokio::spawn(async move {
             if let Err(error) = control.resend(email, now).await {
@@ -368,17 +385,18 @@ impl Control {
         let Some(user) = self.store(move |store| store.user_by_email(&address)).await? else { return Ok(()) };
         let id = user.id;
         let Some(before) = self.store(move |store| store.newest_token(id, TokenPurpose::Verify, now)).await? else { return Ok(()) };
-        if user.verified_at.is_some() || self.people().limits.take(Limited::MailTo, email.as_str(), now).is_err() {
-            return Ok(());
-        }
         let token = Token::generate()?;
         let row = self.verify_token(&token, user.id, before.data_json);
-        self.store(move |store| store.create_token(&row, TOKENS_MAX, None)).await?;
+        match self.store(move |store| store.create_token(&row, TOKENS_MAX, None)).await {
+            Err(StoreError::Missing) => return Ok(()),
+            written => written?,
+        }
         self.people().mailer.send(&email, letters::verify(&self.people_settings().public_url, &token));
         Ok(())
     }
 
     /// Writes an arrival, tells who must know of a new tenant, and says where the newcomer stands.
+    /// With a key that was used before, says only that it is done.
     pub(crate) async fn arrive(&self, newcomer: Newcomer) -> Result<SignedUp, Error> {
         let user = newcomer.user.id;
         let person = Person::from(&newcomer.user);
@@ -399,14 +417,19 @@ impl Control {
             now: self.now(),
             users_max: USERS_MAX,
             tenants_max: TENANTS_MAX,
+            once: newcomer.once,
         };
-        self.store(move |store| store.arrive(&arrival)).await.map_err(|error| match error {
+        let created = self.store(move |store| store.arrive(&arrival)).await.map_err(|error| match error {
             StoreError::Missing => invalid_token(),
             StoreError::Exists(_) => {
                 Error::new(ErrorCode::Conflict, "There is an account with this address already: log in.").with_context(error)
             }
             other => other.into(),
         })?;
+        if let Created::Before(id) = created {
+            let user = Person { id: Some(id), ..person };
+            return Ok(SignedUp { user, state: SignupState::Ready, position: None });
+        }
         if let Some(tenant) = new_tenant {
             self.shared.hooks.tenant_created(tenant, by_signup);
         }
@@ -427,6 +450,7 @@ impl Control {
             Place::Nowhere | Place::Waiting(_) => None,
         };
         let mut events = Vec::new();
+        events.extend(newcomer.also.clone());
         if newcomer.account != Account::Kept {
             events.push(self.event(Some(&by), tenant, "user.created", &user.id.to_string(), about.clone()));
         }
@@ -443,6 +467,19 @@ impl Control {
         }
         events
     }
+}
+
+impl Newcomer {
+    /// Somebody who comes with nothing and uses nothing up.
+    pub(crate) fn new(user: UserRow, account: Account, place: Place) -> Self {
+        let consumed = Consumed::Nothing;
+        Self { user, account, identity: None, consumed, invite: None, place, by: None, also: None, once: None }
+    }
+}
+
+/// Whether somebody may sign up with the address of this account, who has proved that it is his, or has not.
+fn is_free(known: &UserRow, has_proof: bool) -> bool {
+    !known.closed && !known.address_proved && (known.verified_at.is_none() || (has_proof && !known.operator))
 }
 
 fn is_usable(invite: &InviteRow, now: Timestamp) -> bool {

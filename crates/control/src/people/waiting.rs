@@ -46,7 +46,8 @@ impl Control {
         Ok(Page::of(rows, limit, |(row, _)| row.id.to_string(), view))
     }
 
-    /// Lets somebody in: makes the tenant, and where the service sends no mail takes the address for verified.
+    /// Lets somebody in: makes the tenant, and where the service sends no mail opens the account. Whose the address is,
+    /// that does not prove.
     ///
     /// # Errors
     /// `permission_denied`, `not_found`, `conflict` at the limit of tenants.
@@ -61,17 +62,11 @@ impl Control {
             .await?;
         let (row, user) = found.ok_or_else(|| not_found("place on the waiting list"))?;
         let email = user.email.clone();
-        let account = if user.verified_at.is_some() { Account::Kept } else { Account::Proved };
-        let newcomer = Newcomer {
-            user: UserRow { verified_at: user.verified_at.or(Some(self.now())), ..user },
-            account,
-            identity: None,
-            consumed: Consumed::Waiting(id),
-            invite: None,
-            place: Place::NewTenant(self.new_tenant_row(&row.tenant_name)),
-            by: Some(actor.by()),
-        };
-        let admitted = self.arrive(newcomer).await?;
+        let account = if user.verified_at.is_some() { Account::Kept } else { Account::Admitted };
+        let user = UserRow { verified_at: user.verified_at.or(Some(self.now())), ..user };
+        let place = Place::NewTenant(self.new_tenant_row(&row.tenant_name));
+        let (consumed, by) = (Consumed::Waiting(id), Some(actor.by()));
+        let admitted = self.arrive(Newcomer { consumed, by, ..Newcomer::new(user, account, place) }).await?;
         self.people().mailer.send(&email, letters::admitted(&self.people_settings().public_url));
         Ok(admitted)
     }

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use freehold_control::once::IdempotencyKey;
 use freehold_control::page::PageRequest;
+use freehold_control::people::invites::NewInvite;
 use freehold_control::people::mail::MailSettings;
 use freehold_control::people::members::{ChangedUser, NewUser, UserListRequest, WhichTenant};
 use freehold_control::people::password::Password;
@@ -73,7 +75,7 @@ impl World {
     }
 
     async fn verify(&self, token: &str) -> Result<SignupState, freehold_domain::Error> {
-        Ok(self.made.control.verify(&ShownToken { token: token.to_owned() }, &here()).await?.state)
+        Ok(self.made.control.verify(&ShownToken { token: token.to_owned(), password: Some(Password::new(PASSWORD)) }, &here()).await?.state)
     }
 
     async fn log_in(&self, email: &str, password: &str) -> Result<String, freehold_domain::Error> {
@@ -122,12 +124,100 @@ async fn what_a_stranger_typed_never_opens_an_account() {
     let world = world(SignupMode::Open).await;
     let strangers = SignUp { password: Password::new("the stranger's"), ..form("ada@example.org") };
     world.made.control.sign_up(strangers, &here()).await.expect("signed up");
-    world.letter(0).await;
+    let theirs = world.token(0).await;
+    assert_eq!(code(world.verify(&theirs).await), "invalid_credentials", "the stranger's link with the owner's password");
+    let without = ShownToken { token: theirs, password: None };
+    assert_eq!(code(world.made.control.verify(&without, &here()).await), "invalid_request");
     world.made.control.sign_up(form("ada@example.org"), &here()).await.expect("signed up");
     world.verify(&world.token(1).await).await.expect("the owner's own link");
     assert_eq!(code(world.log_in("ada@example.org", "the stranger's").await), "invalid_credentials");
     world.log_in("ada@example.org", PASSWORD).await.expect("the owner's password");
     assert_eq!(code(world.verify(&world.token(0).await).await), "invalid_token", "the other link is gone");
+}
+
+#[tokio::test]
+async fn forms_of_others_do_not_use_up_ones_own_link() {
+    let world = world(SignupMode::Open).await;
+    world.made.control.sign_up(form("ada@example.org"), &here()).await.expect("signed up");
+    let own = world.token(0).await;
+    let strangers = SignUp { password: Password::new("the stranger's"), ..form("ada@example.org") };
+    let elsewhere = Origin::new("203.0.113.9".parse().expect("an address"));
+    for _ in 1..15 {
+        world.made.control.sign_up(strangers.clone(), &elsewhere).await.expect("signed up");
+    }
+    let refused = world.made.control.sign_up(form("ada@example.org"), &here()).await;
+    assert_eq!(code(refused), "rate_limited", "it is said that no mail comes");
+    world.verify(&own).await.expect("still good");
+}
+
+#[tokio::test]
+async fn an_account_that_an_operator_closed_stays_closed() {
+    let world = world(SignupMode::Open).await;
+    world.user("ada@example.org").await;
+    let set = |verified: bool| ChangedUser { verified: Some(verified), ..ChangedUser::default() };
+    let (control, operator, all) = (&world.made.control, &world.made.operator, WhichTenant::default());
+    control.change_user(operator, "ada@example.org", &all, set(false)).await.expect("closed");
+    assert_eq!(code(world.log_in("ada@example.org", PASSWORD).await), "invalid_credentials");
+    control.sign_up(form("ada@example.org"), &here()).await.expect("the same answer");
+    assert!(world.letter(1).await.contains("You have an account already"), "no link opens it again");
+    world.made.clock.advance_ms(30 * 24 * HOUR_MS);
+    control.forget_ended().await.expect("forgotten");
+    control.change_user(operator, "ada@example.org", &all, set(true)).await.expect("opened");
+    world.log_in("ada@example.org", PASSWORD).await.expect("as before");
+}
+
+#[tokio::test]
+async fn inviting_has_limits_and_may_be_repeated() {
+    let world = world(SignupMode::Open).await;
+    let (ada, control) = (world.user("ada@example.org").await, &world.made.control);
+    let new = |email: &str| NewUser { email: email.to_owned(), role: Some("viewer".to_owned()), ..NewUser::default() };
+    for _ in 0..5 {
+        control.create_user(&ada, new("bob@example.org"), None).await.expect("invited");
+    }
+    assert_eq!(code(control.create_user(&ada, new("bob@example.org"), None).await), "rate_limited", "one address");
+    for n in 0..44 {
+        control.create_user(&ada, new(&format!("u{n}@example.org")), None).await.expect("invited");
+    }
+    assert_eq!(code(control.create_user(&ada, new("last@example.org"), None).await), "rate_limited", "one tenant");
+
+    let key = IdempotencyKey::parse("once").expect("a key");
+    let operator = &world.made.operator;
+    let first = control.create_invite(operator, Default::default(), Some(&key)).await.expect("made");
+    assert_eq!(control.create_invite(operator, Default::default(), Some(&key)).await.expect("repeated"), first);
+    let made = NewUser { email: "root@example.org".to_owned(), password: Some(Password::new(PASSWORD)), ..NewUser::default() };
+    let key = IdempotencyKey::parse("twice").expect("a key");
+    let user = control.create_user(operator, made.clone(), Some(&key)).await.expect("made");
+    assert_eq!(control.create_user(operator, made, Some(&key)).await.expect("repeated"), user);
+    assert_eq!(code(control.create_user(operator, new("x@example.org"), Some(&key)).await), "invalid_request");
+}
+
+#[tokio::test]
+async fn a_code_for_anybody_proves_no_address() {
+    let made = fixture_with(PeopleSettings::default()).await;
+    let control = &made.control;
+    let anybody = control.create_invite(&made.operator, NewInvite { uses: Some(2), ..NewInvite::default() }, None).await.expect("made");
+    let with = |invite: &Option<String>, password: &str| SignUp {
+        password: Password::new(password),
+        invite: invite.clone(),
+        ..form("ada@example.org")
+    };
+    assert_eq!(control.sign_up(with(&anybody.code, "the stranger's"), &here()).await.expect("signed up").state, SignupState::Ready);
+    control.log_in(&login("ada@example.org", "the stranger's"), &here(), None).await.expect("may log in");
+    assert_eq!(code(control.sign_up(with(&anybody.code, PASSWORD), &here()).await), "conflict", "no second one takes it over");
+
+    let to_ada = NewUser {
+        email: "ada@example.org".to_owned(),
+        role: Some("viewer".to_owned()),
+        tenant: Some("main".to_owned()),
+        ..NewUser::default()
+    };
+    let bound = control.create_user(&made.operator, to_ada, None).await.expect("invited").invite.expect("an invitation").code;
+    let shown = ShownToken { token: bound.clone().expect("a code"), password: None };
+    assert_eq!(code(control.verify(&shown, &here()).await), "conflict", "the stranger's account does not get in");
+    control.sign_up(with(&bound, PASSWORD), &here()).await.expect("who has the code for the address");
+    let stranger = control.log_in(&login("ada@example.org", "the stranger's"), &here(), None).await.map(|_| ());
+    assert_eq!(code(stranger), "invalid_credentials");
+    control.log_in(&login("ada@example.org", PASSWORD), &here(), None).await.expect("the owner");
 }
 
 #[tokio::test]
@@ -150,7 +240,7 @@ async fn links_sessions_and_invitations_expire_by_the_clock() {
     world.made.clock.advance_ms(14 * 24 * HOUR_MS);
     assert_eq!(code(control.session(&session).await.map(|_| ())), "invalid_session");
 
-    let invite = control.create_invite(&world.made.operator, Default::default()).await.expect("made");
+    let invite = control.create_invite(&world.made.operator, Default::default(), None).await.expect("made");
     world.made.clock.advance_ms(7 * 24 * HOUR_MS);
     let late = SignUp { invite: invite.code, ..form("x@example.org") };
     assert_eq!(code(control.sign_up(late, &here()).await), "invalid_token");
@@ -183,7 +273,7 @@ async fn a_waiting_list_has_positions_and_lets_in() {
     let control = &world.made.control;
     for (n, email) in ["a@example.org", "b@example.org"].into_iter().enumerate() {
         control.sign_up(form(email), &here()).await.expect("signed up");
-        let token = ShownToken { token: world.token(n).await };
+        let token = ShownToken { token: world.token(n).await, password: Some(Password::new(PASSWORD)) };
         let verified = control.verify(&token, &here()).await.expect("verified");
         assert_eq!((verified.state, verified.position), (SignupState::Waiting, Some(n as u32 + 1)));
     }
@@ -198,7 +288,7 @@ async fn a_waiting_list_has_positions_and_lets_in() {
     let is_in = world.actor(&world.log_in("b@example.org", PASSWORD).await.expect("logged in")).await;
     assert_eq!(is_in.tenant().map(|tenancy| tenancy.tenant_name.as_str()), Some("b"));
 
-    let invite = control.create_invite(&world.made.operator, Default::default()).await.expect("made").code;
+    let invite = control.create_invite(&world.made.operator, Default::default(), None).await.expect("made").code;
     control.sign_up(SignUp { invite: invite.clone(), ..form("c@example.org") }, &here()).await.expect("signed up");
     assert_eq!(world.verify(&world.token(3).await).await.expect("verified"), SignupState::Ready, "past the list");
     assert_eq!(code(control.sign_up(SignUp { invite, ..form("d@example.org") }, &here()).await), "invalid_token", "a code is used up");
@@ -230,11 +320,11 @@ async fn a_team_is_invited_and_keeps_an_owner() {
         password: Some(Password::new(PASSWORD)),
         ..NewUser::default()
     };
-    control.create_user(&world.made.operator, owner.clone()).await.expect("made");
-    assert_eq!(code(control.create_user(&world.made.operator, owner).await), "conflict");
+    control.create_user(&world.made.operator, owner.clone(), None).await.expect("made");
+    assert_eq!(code(control.create_user(&world.made.operator, owner, None).await), "conflict");
     let owner = world.actor(&world.log_in("owner@example.org", PASSWORD).await.expect("logged in")).await;
     let invited = NewUser { email: "dev@example.org".to_owned(), role: Some("developer".to_owned()), ..NewUser::default() };
-    let invite = control.create_user(&owner, invited.clone()).await.expect("invited").invite.expect("an invitation");
+    let invite = control.create_user(&owner, invited.clone(), None).await.expect("invited").invite.expect("an invitation");
     assert_eq!((invite.code, invite.mailed), (None, true), "the inviter does not see the code");
     let code_of_mail = world.token(0).await;
     assert_eq!(code(world.verify(&code_of_mail).await), "conflict", "no account yet");
@@ -243,7 +333,7 @@ async fn a_team_is_invited_and_keeps_an_owner() {
     let right = SignUp { invite: Some(code_of_mail.clone()), ..form("dev@example.org") };
     assert_eq!(control.sign_up(right.clone(), &here()).await.expect("signed up").state, SignupState::Ready);
     assert_eq!(code(control.sign_up(right, &here()).await), "invalid_token", "it is good once");
-    assert_eq!(code(control.create_user(&owner, invited).await), "conflict", "a member already");
+    assert_eq!(code(control.create_user(&owner, invited, None).await), "conflict", "a member already");
 
     let dev = world.actor(&world.log_in("dev@example.org", PASSWORD).await.expect("logged in")).await;
     let here_only = WhichTenant::default();
@@ -267,9 +357,10 @@ async fn an_invitation_waits_for_who_has_an_account() {
     let ada = world.user("ada@example.org").await;
     world.user("bob@example.org").await;
     let invited = NewUser { email: "bob@example.org".to_owned(), role: Some("viewer".to_owned()), ..NewUser::default() };
-    world.made.control.create_user(&ada, invited).await.expect("invited");
+    world.made.control.create_user(&ada, invited, None).await.expect("invited");
     world.made.clock.advance_ms(1000);
     let token = world.token(2).await;
+    world.made.clock.advance_ms(1);
     assert_eq!(world.verify(&token).await.expect("accepted"), SignupState::Ready);
     assert_eq!(code(world.verify(&token).await), "invalid_token");
     let session = world.made.control.session(&world.log_in("bob@example.org", PASSWORD).await.expect("logged in")).await.expect("good");
@@ -295,6 +386,7 @@ async fn what_is_typed_is_checked() {
         (SignUp { name: Some(huge.clone()), ..form("a@example.org") }, "name"),
         (SignUp { name: Some("a\nb".to_owned()), ..form("a@example.org") }, "name"),
         (SignUp { tenant: Some("../etc".to_owned()), ..form("a@example.org") }, "tenant"),
+        (SignUp { tenant: Some("ten_01jz8v6w9qf3s8s4k2m1n0p7rt".to_owned()), ..form("a@example.org") }, "tenant"),
     ] {
         let error = world.made.control.sign_up(bad, &here()).await.expect_err(param);
         assert_eq!((error.code.as_str(), error.param.as_deref()), ("invalid_request", Some(param)));

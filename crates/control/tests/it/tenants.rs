@@ -20,7 +20,7 @@ async fn are_created_once() {
     assert_eq!(first, again);
     assert_eq!(code(made.control.create_tenant(&made.operator, new("other"), Some(&key)).await), "conflict");
     assert_eq!(code(made.control.create_tenant(&made.operator, new("ACME"), None).await), "conflict");
-    for bad in ["", "a/b", "..", &"x".repeat(97)] {
+    for bad in ["", "a/b", "..", "ten_01jz8v6w9qf3s8s4k2m1n0p7rt", &"x".repeat(97)] {
         let error = made.control.create_tenant(&made.operator, new(bad), None).await.expect_err(bad);
         assert_eq!((error.code.as_str(), error.param.as_deref()), ("invalid_request", Some("name")));
     }

@@ -118,7 +118,7 @@ pub async fn sign_up(common: &Common, args: SignupArgs) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     match signed_up["state"].as_str() {
-        Some("verify") => output::note("A mail is on its way: open its link, then `freehold login`."),
+        Some("verify") => output::note("A mail is on its way: open its link, type the password again there, then `freehold login`."),
         Some("waiting") => output::note("You are on the waiting list: the operator lets you in."),
         _ => output::note(&format!("Done: freehold login {}", output::cell(&signed_up["user"]["email"]))),
     }

@@ -117,6 +117,31 @@ fn only_a_verified_address_is_linked() {
     set_claims(&provider, &browser, "ada", &json!({"email": "Ada@Example.org", "email_verified": true}));
     assert_eq!(log_in(&mut browser, "ada", START).header("location"), "/");
     assert_eq!(browser.get("/api/v1/session").body["tenants"][0]["name"], "main");
+    let mut with_password = Browser::new(&service);
+    assert_eq!(with_password.log_in("ada@example.org", PASSWORD).status, 401, "nobody had proved the address before");
+    let (_, trail) = service.get(&service.operator_key, "/api/v1/trail");
+    assert!(trail.to_string().contains("freehold.identity.linked"), "{trail}");
+
+    let closed = json!({"verified": false});
+    let operator = [("authorization", format!("Bearer {}", service.operator_key))];
+    let operator: Vec<(&str, &str)> = operator.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(Browser::new(&service).send("patch", "/api/v1/users/ada@example.org", Some(&closed), &operator).status, 200);
+    assert_eq!(log_in(&mut browser, "ada", START).header("location"), "/#/login?error=permission_denied", "closed by the operator");
+    assert_eq!(browser.session, None);
+}
+
+#[test]
+fn no_provider_opens_an_operators_account() {
+    let provider = Outside::start("oidc.py", &[]);
+    let service = with_provider(&provider, &["signup=open"]);
+    make_user(&service, "root@example.org", None, true);
+    let mut browser = Browser::new(&service);
+    set_claims(&provider, &browser, "root", &json!({"email": "root@example.org", "email_verified": true}));
+    assert_eq!(log_in(&mut browser, "root", START).header("location"), "/#/login?error=permission_denied");
+    assert_eq!(browser.session, None);
+    assert_eq!(browser.log_in("root@example.org", PASSWORD).status, 200, "its password stays");
+    let bad = browser.get(&format!("{START}?invite={}", "x".repeat(5000)));
+    assert_eq!((bad.status, bad.code()), (400, "invalid_token"));
 }
 
 #[test]

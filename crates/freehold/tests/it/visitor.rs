@@ -111,7 +111,7 @@ impl Browser {
     }
 
     pub fn verify(&self, token: &str) -> Answer {
-        self.post("/api/v1/signup/verify", &json!({"token": token}))
+        self.post("/api/v1/signup/verify", &json!({"token": token, "password": PASSWORD}))
     }
 }
 

@@ -91,11 +91,12 @@ fn tenants(store: &Store) {
     assert!(matches!(store.create_tenant(&tenant(9, "Tenant-1"), 9, None), Err(StoreError::Exists(_))));
 
     let renamed = "other".parse().expect("a name");
-    store.update_tenant(rows[0].id, &renamed, 7, None).expect("changed");
+    store.update_tenant(rows[0].id, Some(&renamed), None, None).expect("changed");
+    store.update_tenant(rows[0].id, None, Some(7), None).expect("changed");
     let changed = store.tenant(rows[0].id).expect("read").expect("there");
     assert_eq!((changed.name, changed.weight), (renamed, 7));
-    assert!(matches!(store.update_tenant(rows[0].id, &rows[1].name, 7, None), Err(StoreError::Exists(_))));
-    assert!(matches!(store.update_tenant(one_more.id, &one_more.name, 7, None), Err(StoreError::Missing)));
+    assert!(matches!(store.update_tenant(rows[0].id, Some(&rows[1].name), Some(7), None), Err(StoreError::Exists(_))));
+    assert!(matches!(store.update_tenant(one_more.id, Some(&one_more.name), Some(7), None), Err(StoreError::Missing)));
 }
 
 fn keys(store: &Store) {

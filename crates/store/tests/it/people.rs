@@ -2,8 +2,8 @@
 
 use freehold_domain::{Email, EventId, InviteId, Role, TenantId, UserId, WaitingId};
 use freehold_store::{
-    Account, Arrival, Consumed, DATABASE_FILE, Identity, InviteRow, InviteTo, Place, SessionRow, SignedUp, Store, StoreError, TokenPurpose,
-    TokenRow, TrailRow, UserChange, UserRow, WaitingRow,
+    Account, Arrival, Consumed, DATABASE_FILE, Identity, InviteRow, InviteTo, OpenedWith, Place, SessionRow, SignedUp, Store, StoreError,
+    TokenPurpose, TokenRow, TrailRow, UserChange, UserRow, WaitingRow,
 };
 use rusqlite::Connection;
 
@@ -17,6 +17,8 @@ fn user(n: u64, verified: bool) -> UserRow {
         password_hash: None,
         operator: false,
         verified_at: verified.then(|| at(1)),
+        address_proved: verified,
+        closed: false,
         created_at: at(n as i64),
         last_login_at: None,
     }
@@ -42,6 +44,7 @@ fn arrival(user: UserRow, account: Account, place: Place) -> Arrival {
         users_max: 99,
         tenants_max: 99,
         trail: Vec::new(),
+        once: None,
     }
 }
 
@@ -65,7 +68,7 @@ fn an_address_is_one_user_whatever_its_case() {
     let second = UserRow { email: "U1@EXAMPLE.org".parse().expect("an address"), ..user(2, true) };
     assert!(matches!(made.store.arrive(&arrival(second.clone(), Account::New, Place::Nowhere)), Err(StoreError::Exists(_))));
     assert_eq!(made.store.user_by_email(&second.email).expect("read").map(|row| row.id), Some(first.id));
-    let known = made.store.sign_up(&second, None, None, 3, 99, None).expect("asked");
+    let known = made.store.sign_up(&second, None, None, 3, 99, 99).expect("asked");
     assert_eq!(known, SignedUp::Known(first));
 }
 
@@ -73,12 +76,12 @@ fn an_address_is_one_user_whatever_its_case() {
 fn a_token_takes_effect_once_with_all_that_goes_with_it() {
     let made = fixture();
     let (store, new) = (&made.store, user(1, false));
-    assert_eq!(store.sign_up(&new, Some(&token(1, &new, TokenPurpose::Verify)), None, 2, 99, None).expect("asked"), SignedUp::Open(new.id));
+    assert_eq!(store.sign_up(&new, Some(&token(1, &new, TokenPurpose::Verify)), None, 2, 99, 99).expect("asked"), SignedUp::Open(new.id));
     let again = user(2, false);
     let again = UserRow { email: new.email.clone(), ..again };
     for n in [2, 3] {
         let row = token(n, &again, TokenPurpose::Verify);
-        assert_eq!(store.sign_up(&again, Some(&row), None, 2, 99, None).expect("asked"), SignedUp::Open(new.id), "the same user");
+        assert_eq!(store.sign_up(&again, Some(&row), None, 2, 99, 99).expect("asked"), SignedUp::Open(new.id), "the same user");
     }
     let find = |n: u8, ms: i64| store.token(&[n; 32], TokenPurpose::Verify, at(ms)).expect("read").is_some();
     assert!(!find(1, 5) && find(2, 5) && find(3, 5), "the newest two are good");
@@ -86,8 +89,8 @@ fn a_token_takes_effect_once_with_all_that_goes_with_it() {
     assert!(store.token(&[2; 32], TokenPurpose::Reset, at(5)).expect("read").is_none(), "for nothing else");
 
     let wanted = arrival(
-        UserRow { password_hash: Some("p".to_owned()), verified_at: Some(at(9)), ..new.clone() },
-        Account::Proved,
+        UserRow { password_hash: Some("p".to_owned()), verified_at: Some(at(9)), address_proved: true, ..new.clone() },
+        Account::Claimed,
         Place::NewTenant(tenant(5, "lab")),
     );
     let full = Arrival { consumed: Consumed::Token([2; 32]), tenants_max: 0, ..wanted.clone() };
@@ -140,11 +143,14 @@ fn sessions_end_in_every_way() {
     let session =
         |n: u8| SessionRow { hash: [n; 32], user_id: users[0], created_at: at(i64::from(n)), expires_at: at(500), seen_at: at(1) };
     let good = |n: u8, ms: i64| store.session(&[n; 32], at(ms)).expect("read").is_some();
+    let password = |hash: &str| OpenedWith::Password(hash.to_owned());
+    let set = |change: UserChange| store.change_user(users[0], &change, None).expect("changed");
+    set(UserChange { password_hash: Some("old".to_owned()), ..UserChange::default() });
     for n in 1..=3 {
-        store.create_session(&session(n), None, 2, None).expect("made");
+        store.create_session(&session(n), &password("old"), None, 2, None).expect("made");
     }
     assert!(!good(1, 5) && good(2, 5) && good(3, 5) && !good(3, 500));
-    store.create_session(&session(4), Some(&[3; 32]), 9, None).expect("made");
+    store.create_session(&session(4), &password("old"), Some(&[3; 32]), 9, None).expect("made");
     assert!(!good(3, 5) && good(4, 5), "one in place of another");
     let found = store.session(&[4; 32], at(5)).expect("read").expect("there");
     assert_eq!((found.user.id, found.memberships.len(), found.user.last_login_at), (users[0], 1, Some(at(4))));
@@ -152,18 +158,22 @@ fn sessions_end_in_every_way() {
     store.delete_sessions(users[0], None).expect("ended");
     assert!(!good(2, 5) && !good(4, 5));
 
-    store.create_session(&session(5), None, 9, None).expect("made");
+    store.create_session(&session(5), &password("old"), None, 9, None).expect("made");
     let reset = token(9, &user(100, true), TokenPurpose::Reset);
     store.create_token(&reset, 3, None).expect("made");
     store.reset_password(&reset.hash, users[0], "new", at(6), None).expect("set");
     assert!(!good(5, 6), "a new password ends sessions");
     assert!(matches!(store.reset_password(&reset.hash, users[0], "newer", at(6), None), Err(StoreError::Missing)));
 
-    store.create_session(&session(6), None, 9, None).expect("made");
-    store.change_user(users[0], &UserChange { verified_at: Some(None), ..UserChange::default() }, None).expect("changed");
-    assert!(!good(6, 6), "so does a withdrawn verification");
-    store.create_session(&session(7), None, 9, None).expect("made");
-    store.forget_ended(at(500), Some(at(0)), at(0), 99).expect("forgotten");
+    let stale = store.create_session(&session(6), &password("old"), None, 9, None);
+    assert!(matches!(stale, Err(StoreError::Missing)), "a password that was right a moment ago opens nothing");
+    store.create_session(&session(6), &password("new"), None, 9, None).expect("made");
+    set(UserChange { verified_at: Some(None), ..UserChange::default() });
+    assert!(!good(6, 6), "so does a closed account");
+    assert!(matches!(store.create_session(&session(7), &password("new"), None, 9, None), Err(StoreError::Missing)), "it stays closed");
+    set(UserChange { verified_at: Some(Some(at(7))), ..UserChange::default() });
+    store.create_session(&session(7), &password("new"), None, 9, None).expect("made");
+    store.forget_ended(at(500), at(0), at(0), 99).expect("forgotten");
     assert!(!good(7, 5));
 }
 
@@ -175,6 +185,7 @@ fn an_invitation_is_used_as_often_as_it_says() {
         id: InviteId::from_uuid(uuid(n.into())),
         hash: [n; 32],
         to,
+        inviter: None,
         note: String::new(),
         uses: 0,
         uses_max,
@@ -239,6 +250,101 @@ fn an_identity_is_one_users() {
     assert_eq!(made.store.user_by_identity(&identity).expect("read").map(|row| row.id), Some(user(1, true).id));
     let elsewhere = Identity { issuer: "https://other.example.org".to_owned(), ..identity };
     assert!(made.store.user_by_identity(&elsewhere).expect("read").is_none());
+}
+
+#[test]
+fn only_a_proof_takes_an_account_over() {
+    let made = fixture();
+    let store = &made.store;
+    // Let in by an operator: it may log in, and nobody knows whose the address is.
+    let open = UserRow { address_proved: false, password_hash: Some("first".to_owned()), ..user(1, true) };
+    store.arrive(&arrival(open.clone(), Account::New, Place::Nowhere)).expect("arrived");
+    let hash = || store.user(open.id).expect("read").and_then(|row| row.password_hash);
+    let claim =
+        |proved: bool| arrival(UserRow { password_hash: None, address_proved: proved, ..open.clone() }, Account::Claimed, Place::Nowhere);
+    assert!(matches!(store.arrive(&claim(false)), Err(StoreError::Missing)), "no proof");
+    let identity = Identity { issuer: "https://id.example.org".to_owned(), subject: "s".to_owned() };
+    let linked = Arrival { identity: Some(identity.clone()), ..arrival(open.clone(), Account::Kept, Place::Nowhere) };
+    assert!(matches!(store.arrive(&linked), Err(StoreError::Missing)), "linked only to a proved address");
+    assert_eq!(hash().as_deref(), Some("first"));
+
+    let row = SessionRow { hash: [1; 32], user_id: open.id, created_at: at(1), expires_at: at(500), seen_at: at(1) };
+    store.create_session(&row, &OpenedWith::Password("first".to_owned()), None, 9, None).expect("made");
+    store.arrive(&Arrival { identity: Some(identity.clone()), ..claim(true) }).expect("claimed");
+    assert_eq!(hash(), None);
+    assert!(store.session(&[1; 32], at(2)).expect("read").is_none(), "whoever was in is out");
+    assert!(matches!(store.arrive(&claim(true)), Err(StoreError::Missing)), "a proved account is nobody else's");
+    let with = OpenedWith::Identity(identity.clone());
+    store.create_session(&row, &with, None, 9, None).expect("made");
+    store.change_user(open.id, &UserChange { verified_at: Some(None), ..UserChange::default() }, None).expect("closed");
+    assert!(store.user_by_identity(&identity).expect("read").is_none(), "closing ends the link");
+    assert!(matches!(store.arrive(&claim(true)), Err(StoreError::Missing)), "a closed account stays closed");
+    assert!(matches!(store.sign_up(&open, None, None, 3, 99, 99).expect("asked"), SignedUp::Known(_)));
+}
+
+#[test]
+fn a_token_takes_no_account_over_that_is_open() {
+    let made = fixture();
+    let (store, new) = (&made.store, user(1, false));
+    let verify = token(1, &new, TokenPurpose::Verify);
+    store.sign_up(&new, Some(&verify), None, 3, 99, 99).expect("asked");
+    let good = || store.token(&verify.hash, TokenPurpose::Verify, at(2)).expect("read").is_some();
+    assert!(good());
+    store.change_user(new.id, &UserChange { verified_at: Some(Some(at(2))), ..UserChange::default() }, None).expect("let in");
+    assert!(!good(), "its links are gone");
+    assert!(matches!(store.create_token(&verify, 3, None), Err(StoreError::Missing)));
+    let reset = token(2, &user(2, false), TokenPurpose::Reset);
+    store.sign_up(&user(2, false), None, None, 3, 99, 99).expect("asked");
+    assert!(matches!(store.create_token(&reset, 3, None), Err(StoreError::Missing)), "no new password for who may not log in");
+}
+
+#[test]
+fn who_waits_or_was_let_in_is_not_forgotten() {
+    let made = fixture();
+    let store = &made.store;
+    let wait = |n: u64| WaitingRow {
+        id: WaitingId::from_uuid(uuid(n)),
+        user_id: user(n, false).id,
+        tenant_name: "t".parse().expect("a name"),
+        created_at: at(0),
+    };
+    store.sign_up(&user(1, false), None, Some(&wait(1)), 3, 99, 3).expect("waits");
+    store.arrive(&arrival(user(2, true), Account::New, Place::Nowhere)).expect("arrived");
+    store.change_user(user(2, true).id, &UserChange { verified_at: Some(None), ..UserChange::default() }, None).expect("closed");
+    let there = |n: u64| store.user(user(n, false).id).expect("read").is_some();
+    for n in 3..=6 {
+        store.sign_up(&user(n, false), None, None, 3, 99, 3).expect("asked");
+    }
+    assert_eq!([1, 2, 3, 4, 5, 6].map(there), [true, true, false, false, true, true], "of three, the oldest went that does not wait");
+    store.forget_ended(at(500), at(500), at(0), 99).expect("forgotten");
+    assert_eq!([1, 2, 5, 6].map(there), [true, true, false, false]);
+    store.sign_up(&user(7, false), None, Some(&wait(7)), 3, 99, 2).expect("waits");
+    assert!(matches!(store.sign_up(&user(8, false), None, None, 3, 99, 2), Err(StoreError::LimitReached { .. })), "all wait");
+}
+
+#[test]
+fn invitations_go_with_their_inviter() {
+    let made = fixture();
+    let (tenant, users) = with_members(&made.store, &[Role::Owner, Role::Owner, Role::Owner]);
+    let invite = |n: u8| InviteRow {
+        id: InviteId::from_uuid(uuid(n.into())),
+        hash: [n; 32],
+        to: InviteTo::Tenant { tenant, role: Role::Owner, email: format!("x{n}@example.org").parse().expect("an address") },
+        inviter: Some(users[usize::from(n)]),
+        note: String::new(),
+        uses: 0,
+        uses_max: 1,
+        created_at: at(0),
+        expires_at: at(100),
+    };
+    for n in 0..3 {
+        made.store.create_invite(&invite(n), 9, None).expect("made");
+    }
+    let good = |n: u8| made.store.invite_by_code(&[n; 32], at(1)).expect("read").is_some();
+    made.store.set_role(tenant, users[1], Role::Developer, None).expect("changed");
+    assert!(good(0) && !good(1) && good(2));
+    made.store.remove_member(tenant, users[2], None).expect("removed");
+    assert!(good(0) && !good(2));
 }
 
 /// A database of the first version, with a key in it, becomes one of this version, and the key stays as it was.

@@ -20,7 +20,7 @@ function mailSent(email) {
     "div",
     { class: "card stack" },
     h("h1", null, "Look into your mail"),
-    h("p", { class: "muted breaks" }, "A link is on its way to ", h("strong", null, email), ". Open it in this browser and your account is ready."),
+    h("p", { class: "muted breaks" }, "A link is on its way to ", h("strong", null, email), ". Open it, type your password once more, and your account is ready."),
     h("p", { class: "small faint" }, "Nothing there? Look into the spam folder, or have it sent again."),
     button("Send it again", async () => {
       await post("/signup/resend", { email });
@@ -94,15 +94,30 @@ export async function signup({ signal, query, token }) {
 }
 
 /** The link out of the mail that confirms an address. */
-export async function verify({ token }) {
+export function verify({ token }) {
   if (!token) return dead("This link is not whole", "Open the link in the mail once more, or copy all of it into the address bar.", linkButton("Sign in", "/login"));
-  let answer;
-  try {
-    answer = await post("/signup/verify", { token });
-  } catch (error) {
-    return h("div", { class: "door" }, h("h1", null, "Confirm your address"), problem(error), linkButton("Sign in", "/login"));
-  }
-  return answer?.state === "waiting" ? waiting(answer.position) : ready("Your address is confirmed");
+  const place = h("div", { class: "door" });
+  const fields = form(
+    [
+      field("Password", input({ type: "password", name: "password", autocomplete: "current-password", required: true, maxlength: String(PASSWORD_MAX) }), {
+        help: "The one that you chose when you signed up.",
+      }),
+    ],
+    {
+      text: "Confirm",
+      full: true,
+      submit: async ({ password }) => {
+        const answer = await post("/signup/verify", { token, password: password.value }, { quiet: true });
+        fill(place, answer?.state === "waiting" ? waiting(answer.position) : ready("Your address is confirmed"));
+      },
+    },
+  );
+  return fill(
+    place,
+    h("div", null, h("h1", null, "Confirm your address"), h("p", { class: "muted" }, "Type your password once more. It shows that you filled in the form, and not somebody else.")),
+    h("div", { class: "card" }, fields),
+    h("p", { class: "small" }, "Never signed up, or forgot the password? ", h("a", { href: "/signup" }, "Sign up again"), "."),
+  );
 }
 
 /** The link of an invitation: for who has an account, and for who has none. */

@@ -66,7 +66,8 @@ async fn sign_up(State(app): State<App>, visit: Visit, Json(body): Json<SignUp>)
     Ok((StatusCode::CREATED, JsonBody(app.control.sign_up(body, &visit.origin).await?)))
 }
 
-/// Takes the token of a mail: confirms an address, or accepts an invitation to a tenant.
+/// Takes the token of a mail: confirms an address, with the password that was chosen when signing up, or accepts an
+/// invitation to a tenant.
 #[utoipa::path(post, path = "/signup/verify", tag = "people", security(()), request_body = ShownToken, responses((status = 200, body = SignedUp), (status = "default", body = Refused)))]
 async fn verify(State(app): State<App>, visit: Visit, Json(body): Json<ShownToken>) -> Result<JsonBody<SignedUp>, Refusal> {
     Ok(JsonBody(app.control.verify(&body, &visit.origin).await?))

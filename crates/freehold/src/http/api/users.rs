@@ -12,8 +12,8 @@ use freehold_control::trail::{Event, TrailRequest};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Query;
 use super::document::Refused;
+use super::{Once, Query};
 use crate::http::App;
 use crate::http::body::Json;
 use crate::http::caller::Caller;
@@ -46,9 +46,10 @@ async fn list(
 async fn create(
     State(app): State<App>,
     Caller(actor): Caller,
+    Once(once): Once,
     Json(new): Json<NewUser>,
 ) -> Result<(StatusCode, JsonBody<NewUserOutcome>), Refusal> {
-    Ok((StatusCode::CREATED, JsonBody(app.control.create_user(&actor, new).await?)))
+    Ok((StatusCode::CREATED, JsonBody(app.control.create_user(&actor, new, once.as_ref()).await?)))
 }
 
 /// Changes a member's role; for operators, also the user itself.
@@ -89,9 +90,10 @@ async fn list_invites(
 async fn create_invite(
     State(app): State<App>,
     Caller(actor): Caller,
+    Once(once): Once,
     Json(new): Json<NewInvite>,
 ) -> Result<(StatusCode, JsonBody<InviteWithCode>), Refusal> {
-    Ok((StatusCode::CREATED, JsonBody(app.control.create_invite(&actor, new).await?)))
+    Ok((StatusCode::CREATED, JsonBody(app.control.create_invite(&actor, new, once.as_ref()).await?)))
 }
 
 /// Takes an invitation back.
