@@ -176,7 +176,7 @@ fn a_task_whose_service_goes_away_leaves_nothing() {
         threads: Some(1),
     };
     let mut worker = Worker::ordered(&Order::Optimize(order));
-    while !matches!(worker.report(), Report::Progress { step, .. } if step == "measuring q8_0") {}
+    while !matches!(worker.report(), Report::Progress { step, .. } if step == "measuring bf16") {}
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     worker.close_input();
     assert!(!worker.ended().success());

@@ -156,6 +156,17 @@ impl Prefixes {
         Some(oldest)
     }
 
+    /// Removes the oldest of the copies that were used before the entry in a slot.
+    pub fn remove_parked_before(&mut self, slot: u32, except: Option<Place>) -> Option<Ticket> {
+        let older = self.entries.iter().take_while(|entry| entry.place != Place::Slot(slot));
+        let ticket = older.filter(|entry| Some(entry.place) != except).find_map(|entry| match entry.place {
+            Place::Parked(ticket) => Some(ticket),
+            Place::Slot(_) => None,
+        })?;
+        self.remove(Place::Parked(ticket));
+        Some(ticket)
+    }
+
     /// Removes the copy that was not used for the longest time.
     pub fn remove_oldest_parked(&mut self, except: Option<Place>) -> Option<Ticket> {
         let oldest = self.entries.iter().find_map(|entry| match entry.place {

@@ -46,7 +46,7 @@ impl Scheduler {
             let length = entry.length();
             if self.is_running(entry) {
                 self.prefixes.remove(Place::Slot(slot));
-            } else if self.make_parking_room(cells, length, keep) {
+            } else if self.make_parking_room(cells, slot, length, keep) {
                 self.tickets += 1;
                 self.operations.push(Operation::Park { slot, ticket: self.tickets });
                 self.prefixes.park(slot, self.tickets);
@@ -67,15 +67,15 @@ impl Scheduler {
         })
     }
 
-    /// Forgets old copies until one of so many tokens has room. Cells and copies together never take more memory than
+    /// Forgets copies that are older than a slot's entry until that has room. Cells and copies together never take more memory than
     /// all the cells that there may be.
-    fn make_parking_room(&mut self, cells: u32, tokens: u32, keep: Option<Place>) -> bool {
+    fn make_parking_room(&mut self, cells: u32, slot: u32, tokens: u32, keep: Option<Place>) -> bool {
         let all = self.limits.cells - cells;
         if tokens > all {
             return false;
         }
         while self.prefixes.parked_tokens() + tokens > all {
-            let Some(ticket) = self.prefixes.remove_oldest_parked(keep) else { return false };
+            let Some(ticket) = self.prefixes.remove_parked_before(slot, keep) else { return false };
             self.operations.push(Operation::Drop(ticket));
         }
         true
