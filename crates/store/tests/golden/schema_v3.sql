@@ -60,6 +60,8 @@ CREATE TABLE invites (
     email      TEXT    COLLATE NOCASE,
     tenant_id  TEXT    REFERENCES tenants (id) ON DELETE CASCADE,
     role       TEXT    CHECK (role IN ('owner', 'developer', 'billing', 'viewer')),
+    -- The user who invites; NULL: a key.
+    inviter    TEXT    REFERENCES users (id) ON DELETE CASCADE,
     note       TEXT    NOT NULL,
     uses       INTEGER NOT NULL CHECK (uses BETWEEN 0 AND uses_max),
     uses_max   INTEGER NOT NULL CHECK (uses_max >= 1),
@@ -244,10 +246,15 @@ CREATE TABLE users (
     password_hash TEXT,
     -- Manages the service.
     operator      INTEGER NOT NULL CHECK (operator IN (0, 1)),
-    -- Since when it is known that the address is theirs.
+    -- Since when it may log in.
     verified_at   INTEGER,
+    -- Whether it was proved that the address is theirs: by a mail's reader, or by a provider that verified it.
+    address_proved INTEGER NOT NULL CHECK (address_proved IN (0, 1)),
+    -- An operator has closed the account; only an operator opens it again.
+    closed        INTEGER NOT NULL CHECK (closed IN (0, 1)),
     created_at    INTEGER NOT NULL,
-    last_login_at INTEGER
+    last_login_at INTEGER,
+    CHECK (closed = 0 OR verified_at IS NULL)
 ) STRICT;
 CREATE TABLE vouchers (
     id         TEXT    NOT NULL PRIMARY KEY,
@@ -281,6 +288,7 @@ CREATE INDEX accounts_by_tenant ON accounts (tenant_id);
 CREATE INDEX api_keys_by_tenant ON api_keys (tenant_id, id);
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
 CREATE INDEX identities_by_user ON identities (user_id);
+CREATE INDEX invites_by_inviter ON invites (inviter);
 CREATE INDEX invites_by_tenant ON invites (tenant_id, id);
 CREATE UNIQUE INDEX invoices_by_month ON invoices (tenant_id, month) WHERE of_id IS NULL;
 CREATE INDEX invoices_by_original ON invoices (of_id) WHERE of_id IS NOT NULL;
