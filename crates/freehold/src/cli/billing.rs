@@ -239,7 +239,7 @@ fn digits(amount: NanoUnits) -> Value {
     json!(amount.get().to_string())
 }
 
-fn rows<'a>(list: &'a Value) -> impl Iterator<Item = &'a Value> {
+fn rows(list: &Value) -> impl Iterator<Item = &Value> {
     list["data"].as_array().into_iter().flatten()
 }
 
