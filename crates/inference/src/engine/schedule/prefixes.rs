@@ -18,6 +18,9 @@ const RESTORE_COST_TOKENS: u32 = 16;
 /// A copy is worth its way back only if at least one of so many of its tokens is wanted.
 const RESTORE_PART_MIN: u32 = 2;
 
+/// A copy is not kept beside another if no more than one of so many of its tokens is its own.
+const OWN_PART_MAX: u32 = 16;
+
 /// The entries, least recently used first.
 #[derive(Debug, Default)]
 pub(crate) struct Prefixes {
@@ -154,6 +157,20 @@ impl Prefixes {
         })?;
         self.remove(Place::Slot(oldest));
         Some(oldest)
+    }
+
+    /// Removes a copy that holds little which the entry in a slot does not: the entry stands for both.
+    pub fn remove_parked_like(&mut self, slot: u32, except: Option<Place>) -> Option<Ticket> {
+        let entry = self.entries.iter().find(|entry| entry.place == Place::Slot(slot))?;
+        let ticket = self.entries.iter().find_map(|other| match other.place {
+            Place::Parked(ticket) if other.scope == entry.scope && Some(other.place) != except => {
+                let own = other.length() - common_prefix(&entry.tokens, &other.tokens);
+                (own <= other.length() / OWN_PART_MAX).then_some(ticket)
+            }
+            _ => None,
+        })?;
+        self.remove(Place::Parked(ticket));
+        Some(ticket)
     }
 
     /// Removes the oldest of the copies that were used before the entry in a slot.

@@ -67,12 +67,15 @@ impl Scheduler {
         })
     }
 
-    /// Forgets copies that are older than a slot's entry until that has room. Cells and copies together never take more memory than
+    /// Forgets copies that a slot's entry stands for, then those that are older, until that has room. Cells and copies together never take more memory than
     /// all the cells that there may be.
     fn make_parking_room(&mut self, cells: u32, slot: u32, tokens: u32, keep: Option<Place>) -> bool {
         let all = self.limits.cells - cells;
         if tokens > all {
             return false;
+        }
+        while let Some(ticket) = self.prefixes.remove_parked_like(slot, keep) {
+            self.operations.push(Operation::Drop(ticket));
         }
         while self.prefixes.parked_tokens() + tokens > all {
             let Some(ticket) = self.prefixes.remove_parked_before(slot, keep) else { return false };

@@ -165,12 +165,12 @@ fn a_cache_that_grows_and_copies_that_come_back_change_no_text() {
     assert_alike(&alone.logprobs, &together[0].logprobs);
 }
 
-/// The same tokens with nearly the same probabilities, as far as a near tie has not led elsewhere: sums that are taken
-/// in another order differ a little.
+/// The same tokens with much the same probabilities, as far as a near tie has not led elsewhere: attention over one
+/// token takes its sums in 16 bits, over many in 32. From other keys and values other tokens would come.
 fn assert_alike(left: &[TokenLogprob], right: &[TokenLogprob]) {
     const BEFORE_ANY_TIE: usize = 4;
     for (left, right) in left.iter().zip(right).take(BEFORE_ANY_TIE) {
         assert_eq!(left.bytes, right.bytes);
-        assert!((left.logprob - right.logprob).abs() < 0.1, "{left:?} {right:?}");
+        assert!((left.logprob - right.logprob).abs() < 0.5, "{left:?} {right:?}");
     }
 }

@@ -49,7 +49,7 @@ fn the_best_representation_is_kept_alone() {
     };
     let report = optimize(&order, &mut |_| {}).unwrap();
     let Report::Optimized { tried, kept } = report else { panic!("{report:?}") };
-    assert_eq!(tried.iter().map(|tried| tried.name.as_str()).collect::<Vec<_>>(), ["original", "q8_0", "q4_0"]);
+    assert_eq!(tried.iter().map(|tried| tried.name.as_str()).collect::<Vec<_>>(), ["original", "bf16", "q8_0", "q4_0"]);
     let limit = tried[0].perplexity * 1.005;
     assert!(tried[kept].perplexity <= limit && tried[kept].decode_tokens_per_s >= tried[0].decode_tokens_per_s, "{tried:?}");
     let expect: Vec<String> = if kept == 0 { vec![] } else { vec![format!("{}.gguf", tried[kept].name)] };
