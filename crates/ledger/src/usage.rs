@@ -240,30 +240,35 @@ pub struct UsageRecord {
 /// Puts the price on what was used, rounded once, half to even. What failed by the provider's fault costs nothing.
 pub fn bill(usage: Usage, prices: &Prices) -> Result<UsageRecord, PriceError> {
     let list = prices.at(usage.started)?;
-    let billable = if usage.outcome.is_billable() { usage.served } else { Quantities::default() };
-    let amount = list.cost(&usage.subject, &billable)?;
-    Ok(UsageRecord {
-        id: usage.id,
-        tenant: usage.tenant,
-        key: usage.key,
-        request: usage.request,
-        subject: usage.subject,
-        provider: usage.provider,
-        started: usage.started,
-        ended: usage.ended,
-        state: UsageState::Pending,
-        outcome: usage.outcome,
-        served: usage.served,
-        provider_reported: usage.provider_reported,
-        billable,
-        price_list: list.id,
-        price_number: list.number,
-        currency: list.currency,
-        amount,
-    })
+    let free = UsageRecord::free(usage, list.id, list.number, list.currency);
+    let amount = list.cost(&free.subject, &free.billable)?;
+    Ok(UsageRecord { amount, ..free })
 }
 
 impl UsageRecord {
+    /// A record of what was used that costs nothing: not yet, or because no price list was published.
+    pub fn free(usage: Usage, price_list: PriceListId, price_number: u32, currency: Currency) -> Self {
+        Self {
+            id: usage.id,
+            tenant: usage.tenant,
+            key: usage.key,
+            request: usage.request,
+            subject: usage.subject,
+            provider: usage.provider,
+            started: usage.started,
+            ended: usage.ended,
+            state: UsageState::Pending,
+            outcome: usage.outcome,
+            served: usage.served,
+            provider_reported: usage.provider_reported,
+            billable: if usage.outcome.is_billable() { usage.served } else { Quantities::default() },
+            price_list,
+            price_number,
+            currency,
+            amount: NanoUnits::ZERO,
+        }
+    }
+
     /// The transfer that charges this record; its amount may be zero.
     pub fn charge(&self, customer: AccountId, revenue: AccountId) -> Transfer {
         let (id, reason) = (derive::charge_id(self.id), Reason::Usage(self.id));

@@ -10,9 +10,7 @@ use freehold_ledger::gate::{Entry, GateError, Settled, Settlement};
 use freehold_ledger::limits::{InUse, Scope, Spent};
 use freehold_ledger::prices::{PriceError, Prices};
 use freehold_ledger::usage::Usage;
-use freehold_ledger::{
-    Account, AccountKind, Alert, Command, Gate, LedgerError, Limits, Refusal, Transfer, UsageRecord, UsageState, bill, derive,
-};
+use freehold_ledger::{Account, AccountKind, Alert, Command, Gate, LedgerError, Limits, Refusal, Transfer, UsageRecord, bill, derive};
 use freehold_store::account_id;
 
 /// Transfers that are remembered to recognize repetitions.
@@ -203,23 +201,5 @@ pub(super) fn alert_scope(alert: &Alert) -> Option<KeyId> {
 
 /// A record of what nobody pays for, because no price list was published.
 fn free(usage: Usage, currency: Currency) -> UsageRecord {
-    UsageRecord {
-        id: usage.id,
-        tenant: usage.tenant,
-        key: usage.key,
-        request: usage.request,
-        subject: usage.subject,
-        provider: usage.provider,
-        started: usage.started,
-        ended: usage.ended,
-        state: UsageState::Pending,
-        outcome: usage.outcome,
-        served: usage.served,
-        provider_reported: usage.provider_reported,
-        billable: if usage.outcome.is_billable() { usage.served } else { Default::default() },
-        price_list: PriceListId::from_uuid(derive::uuid("freehold.prices", &["none"])),
-        price_number: FREE_NUMBER,
-        currency,
-        amount: NanoUnits::ZERO,
-    }
+    UsageRecord::free(usage, PriceListId::from_uuid(derive::uuid("freehold.prices", &["none"])), FREE_NUMBER, currency)
 }
