@@ -74,30 +74,18 @@ impl Store {
         now: Timestamp,
         make: impl FnOnce(String) -> Result<(Invoice, Option<Movement>), E>,
     ) -> Result<Issued, E> {
-        let mut failure = None;
-        let issued = self.write(Durability::Full, |transaction| {
+        self.write_as(Durability::Full, |transaction| {
             let sql = "SELECT id FROM invoices WHERE tenant_id = ?1 AND month = ?2 AND of_id IS NULL";
             if let Some(id) = one(transaction, sql, params![tenant.to_string(), month.to_string()], |row| row.parsed("id"))? {
                 return Ok(Issued::Before(id));
             }
-            match make(take_number(transaction, prefix)?) {
-                Ok((invoice, movement)) => {
-                    insert(transaction, &invoice, now)?;
-                    if let Some(movement) = movement {
-                        apply(transaction, &movement)?;
-                    }
-                    Ok(Issued::New(Box::new(invoice)))
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    Err(StoreError::Missing)
-                }
+            let (invoice, movement) = make(take_number(transaction, prefix)?)?;
+            insert(transaction, &invoice, now)?;
+            if let Some(movement) = movement {
+                apply(transaction, &movement)?;
             }
-        });
-        match failure {
-            Some(error) => Err(error),
-            None => issued.map_err(E::from),
-        }
+            Ok(Issued::New(Box::new(invoice)))
+        })
     }
 
     /// Writes a credit note for an invoice. `make` is given the note's number and what was credited before, and says
@@ -113,31 +101,19 @@ impl Store {
         make: impl FnOnce(String, NanoUnits) -> Result<(Invoice, Movement, Invoice), E>,
         said: Note<'_>,
     ) -> Result<Created<InvoiceId>, E> {
-        let mut failure = None;
-        let issued = self.write(Durability::Full, |transaction| {
+        self.write_as(Durability::Full, |transaction| {
             if let Some(id) = earlier(transaction, said.once)? {
                 return Ok(Created::Before(id));
             }
             let already = credited(transaction, invoice)?;
-            match make(take_number(transaction, prefix)?, already) {
-                Ok((credit, movement, original)) => {
-                    insert(transaction, &credit, now)?;
-                    apply(transaction, &movement)?;
-                    update(transaction, &original)?;
-                    trail::insert(transaction, said.trail)?;
-                    note(transaction, said.once, &credit.id)?;
-                    Ok(Created::New)
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    Err(StoreError::Missing)
-                }
-            }
-        });
-        match failure {
-            Some(error) => Err(error),
-            None => issued.map_err(E::from),
-        }
+            let (credit, movement, original) = make(take_number(transaction, prefix)?, already)?;
+            insert(transaction, &credit, now)?;
+            apply(transaction, &movement)?;
+            update(transaction, &original)?;
+            trail::insert(transaction, said.trail)?;
+            note(transaction, said.once, &credit.id)?;
+            Ok(Created::New)
+        })
     }
 
     /// Notes how an invoice stands now, and books what goes with it.
