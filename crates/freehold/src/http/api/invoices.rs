@@ -7,14 +7,14 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_T
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use freehold_control::billing::{Document, InvoiceRun, InvoiceRunView, InvoiceView, NewCreditNote};
-use freehold_control::page::{Page, PageRequest};
+use freehold_control::page::Page;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::document::Refused;
-use super::{Once, Query};
+use super::{Once, PageOf, Query};
 use crate::http::App;
 use crate::http::body::Json;
 use crate::http::caller::Caller;
@@ -28,28 +28,16 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Which {
-    /// The tenant, by id or name; left out: the caller's own, or all for an operator.
-    tenant: Option<String>,
-    /// How many, 1 to 1000; 100 when it is left out.
-    limit: Option<u32>,
-    /// The `next` of the page before.
-    after: Option<String>,
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 struct Shape {
     /// `json`, `html` or `pdf`; `json` when it is left out.
     format: Option<String>,
 }
 
 /// Lists invoices and credit notes, newest first.
-#[utoipa::path(get, path = "/invoices", tag = "billing", params(Which), responses((status = 200, body = Page<InvoiceView>), (status = "default", body = Refused)))]
-async fn list(State(app): State<App>, Caller(actor): Caller, Query(which): Query<Which>) -> Result<JsonBody<Page<InvoiceView>>, Refusal> {
-    let page = PageRequest { limit: which.limit, after: which.after };
-    Ok(JsonBody(app.control.list_invoices(&actor, which.tenant.as_deref(), &page).await?))
+#[utoipa::path(get, path = "/invoices", tag = "billing", params(PageOf), responses((status = 200, body = Page<InvoiceView>), (status = "default", body = Refused)))]
+async fn list(State(app): State<App>, Caller(actor): Caller, Query(which): Query<PageOf>) -> Result<JsonBody<Page<InvoiceView>>, Refusal> {
+    let (tenant, page) = which.split();
+    Ok(JsonBody(app.control.list_invoices(&actor, tenant.as_deref(), &page).await?))
 }
 
 /// Invoices a month that is over. Doing it again makes nothing twice.

@@ -4,14 +4,12 @@ use axum::Json as JsonBody;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use freehold_control::keys::{KeyView, KeyWithSecret, NewKey, Rotation};
-use freehold_control::page::{Page, PageRequest};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use freehold_control::page::Page;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::document::Refused;
-use super::{Once, Query};
+use super::{Once, PageOf, Query};
 use crate::http::App;
 use crate::http::body::Json;
 use crate::http::caller::Caller;
@@ -22,24 +20,11 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, revoke)).routes(routes!(rotate))
 }
 
-/// Whose keys to list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Whose {
-    /// The tenant, by id or name; for operators. Left out: the caller's own.
-    tenant: Option<String>,
-    /// How many, 1 to 1000; 100 when it is left out.
-    limit: Option<u32>,
-    /// The `next` of the page before.
-    after: Option<String>,
-}
-
 /// Lists keys.
-#[utoipa::path(get, path = "/keys", tag = "keys", params(Whose), responses((status = 200, body = Page<KeyView>), (status = "default", body = Refused)))]
-async fn list(State(app): State<App>, Caller(actor): Caller, Query(whose): Query<Whose>) -> Result<JsonBody<Page<KeyView>>, Refusal> {
-    let page = PageRequest { limit: whose.limit, after: whose.after };
-    Ok(JsonBody(app.control.list_keys(&actor, whose.tenant.as_deref(), &page).await?))
+#[utoipa::path(get, path = "/keys", tag = "keys", params(PageOf), responses((status = 200, body = Page<KeyView>), (status = "default", body = Refused)))]
+async fn list(State(app): State<App>, Caller(actor): Caller, Query(whose): Query<PageOf>) -> Result<JsonBody<Page<KeyView>>, Refusal> {
+    let (tenant, page) = whose.split();
+    Ok(JsonBody(app.control.list_keys(&actor, tenant.as_deref(), &page).await?))
 }
 
 /// Creates a key. Its secret is in this answer and nowhere else.

@@ -18,8 +18,11 @@ use axum::extract::FromRequestParts;
 use axum::extract::rejection::QueryRejection;
 use axum::http::request::Parts;
 use freehold_control::once::IdempotencyKey;
+use freehold_control::page::PageRequest;
 use freehold_domain::{Error, ErrorCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -58,6 +61,25 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => Err(misfit(&rejection).into()),
         }
+    }
+}
+
+/// Part of a list of what a tenant has.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PageOf {
+    /// The tenant, by id or name; left out: the caller's own, or all for an operator where the list knows all.
+    tenant: Option<String>,
+    /// How many, 1 to 1000; 100 when it is left out.
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+impl PageOf {
+    fn split(self) -> (Option<String>, PageRequest) {
+        (self.tenant, PageRequest { limit: self.limit, after: self.after })
     }
 }
 

@@ -7,15 +7,15 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::Response;
 use freehold_control::billing::{ExportFormat, LedgerView, RecordView, RevenueRequest, UsageRequest, UsageView};
-use freehold_control::page::{Page, PageRequest};
+use freehold_control::page::Page;
 use freehold_domain::Error;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Query;
 use super::document::Refused;
+use super::{PageOf, Query};
 use crate::http::App;
 use crate::http::caller::Caller;
 use crate::http::reply::Refusal;
@@ -28,18 +28,6 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(focus))
         .routes(routes!(revenue))
         .routes(routes!(ledger))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct Which {
-    /// The tenant, by id or name; left out: the caller's own.
-    tenant: Option<String>,
-    /// How many, 1 to 1000; 100 when it is left out.
-    limit: Option<u32>,
-    /// The `next` of the page before.
-    after: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -61,10 +49,14 @@ async fn usage(State(app): State<App>, Caller(actor): Caller, Query(request): Qu
 }
 
 /// Lists usage records, newest first.
-#[utoipa::path(get, path = "/usage/records", tag = "billing", params(Which), responses((status = 200, body = Page<RecordView>), (status = "default", body = Refused)))]
-async fn records(State(app): State<App>, Caller(actor): Caller, Query(which): Query<Which>) -> Result<JsonBody<Page<RecordView>>, Refusal> {
-    let page = PageRequest { limit: which.limit, after: which.after };
-    Ok(JsonBody(app.control.usage_records(&actor, which.tenant.as_deref(), &page).await?))
+#[utoipa::path(get, path = "/usage/records", tag = "billing", params(PageOf), responses((status = 200, body = Page<RecordView>), (status = "default", body = Refused)))]
+async fn records(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Query(which): Query<PageOf>,
+) -> Result<JsonBody<Page<RecordView>>, Refusal> {
+    let (tenant, page) = which.split();
+    Ok(JsonBody(app.control.usage_records(&actor, tenant.as_deref(), &page).await?))
 }
 
 /// Exports a month's usage and cost as FOCUS 1.2.
