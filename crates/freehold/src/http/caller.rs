@@ -40,8 +40,7 @@ where
             return Ok(Self(app.control.authenticate(secret?).await?));
         }
         let Some(token) = cookie(&parts.headers, SESSION_COOKIE) else { return Err(no_key().into()) };
-        let session = app.control.session(&token).await?;
-        check_csrf(parts, &session)?;
+        let session = logged_in(&app, parts, &token).await?;
         Ok(Self(session.actor(text(&parts.headers, TENANT_HEADER))?))
     }
 }
@@ -59,17 +58,17 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let app = App::from_ref(state);
         let token = cookie(&parts.headers, SESSION_COOKIE).unwrap_or_default();
-        let session = app.control.session(&token).await?;
-        check_csrf(parts, &session)?;
-        Ok(Self(session))
+        Ok(Self(logged_in(&app, parts, &token).await?))
     }
 }
 
-fn check_csrf(parts: &Parts, session: &LoggedIn) -> Result<(), Error> {
-    match parts.method {
-        Method::GET | Method::HEAD => Ok(()),
-        _ => session.check_csrf(text(&parts.headers, CSRF_HEADER)),
+/// Whose session this is, once it is clear that the request is meant: every use of a cookie comes through here.
+async fn logged_in(app: &App, parts: &Parts, token: &str) -> Result<LoggedIn, Error> {
+    let session = app.control.session(token).await?;
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        session.check_csrf(text(&parts.headers, CSRF_HEADER))?;
     }
+    Ok(session)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
