@@ -345,9 +345,9 @@ impl Limiter {
         self.settle(now, hold, 0, NanoUnits::ZERO).map(drop)
     }
 
-    /// Whether a request that was admitted before a moment is still open.
-    pub fn has_open_before(&self, moment: Timestamp) -> bool {
-        self.admissions.values().any(|admission| admission.second < moment.unix_s())
+    /// Whether a request of a tenant that was admitted before a moment is still open.
+    pub fn has_open_before(&self, tenant: TenantId, moment: Timestamp) -> bool {
+        self.admissions.values().any(|admission| admission.ask.tenant == tenant && admission.second < moment.unix_s())
     }
 
     /// How many admissions are open.

@@ -81,6 +81,31 @@ pub enum StoreError {
     Sqlite(#[source] rusqlite::Error),
 }
 
+impl StoreError {
+    /// It is the fault of the database or its disk as a whole: the next write would meet it too.
+    pub fn is_of_the_database(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        match self {
+            StoreError::Io { .. } => true,
+            StoreError::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    Code::DatabaseBusy
+                        | Code::DatabaseLocked
+                        | Code::OutOfMemory
+                        | Code::ReadOnly
+                        | Code::SystemIoFailure
+                        | Code::DiskFull
+                        | Code::CannotOpen
+                        | Code::DatabaseCorrupt
+                        | Code::NotADatabase
+                )
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let rusqlite::Error::SqliteFailure(failure, message) = &error else {

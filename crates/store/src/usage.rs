@@ -316,14 +316,14 @@ impl Store {
         self.read(|connection| spent(connection, tenant, key, from_day))
     }
 
-    /// How many records are pending; of those that began before a moment, if there is one.
+    /// How many records are pending: of a tenant's that began before a moment, or of all.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn pending_usage(&self, before: Option<Timestamp>) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) AS count FROM usage WHERE state = 'pending' AND (?1 IS NULL OR started_at < ?1)";
-        let before = before.map(Timestamp::unix_ms);
-        Ok(self.read(|connection| one(connection, sql, [before], |row| row.size("count")))?.unwrap_or(0))
+    pub fn pending_usage(&self, of: Option<(TenantId, Timestamp)>) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) AS count FROM usage WHERE state = 'pending' AND (?1 IS NULL OR (tenant_id = ?1 AND started_at < ?2))";
+        let (tenant, before) = of.map(|(tenant, before)| (tenant.to_string(), before.unix_ms())).unzip();
+        Ok(self.read(|connection| one(connection, sql, params![tenant, before], |row| row.size("count")))?.unwrap_or(0))
     }
 
     /// Forgets up to `limit` settled records that ended before a time; how many. The days' sums stay.

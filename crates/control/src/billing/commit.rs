@@ -64,18 +64,16 @@ pub struct Receipt {
 
 impl Receipt {
     /// Gives the last bytes of the answer to a socket that does not block, so that a crash of this process cannot come
-    /// between the socket's taking them and the note of it. How many it took.
+    /// between the socket's taking them and the note of it. How many it took; `None` if there is no room for a note: send
+    /// them in another way then.
     ///
     /// # Errors
     /// The socket's; `WouldBlock` among them.
-    pub fn hand_over(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    pub fn hand_over(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Option<io::Result<usize>> {
         if self.mark.is_none() {
             self.mark = self.link.journal.mark(self.record.id, self.link.clock.now());
         }
-        match &self.mark {
-            Some(mark) => mark.send(socket, bytes),
-            None => Err(io::Error::other("too many answers wait to be posted")),
-        }
+        self.mark.as_ref().map(|mark| mark.send(socket, bytes))
     }
 
     /// The bytes of the end are with the kernel.
@@ -139,25 +137,51 @@ pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>) {
             late.extend(batch.write(&shared));
         }
         if tried.elapsed() >= RETRY {
-            late.retain(|post| write(&shared.store, &[post.write()]).is_err());
+            late = one_by_one(late, |post| write(&shared.store, &[post.write()]), Post::done).0;
             tried = Instant::now();
         }
     }
 }
 
-/// Writes, and takes a fault of the code below for one of the disk: the thread must outlive it.
-fn write(store: &Store, writes: &[UsageWrite<'_>]) -> Result<(), String> {
+/// Why something was not written.
+struct Fault {
+    why: String,
+    /// It is the database's, not the record's: the next record would meet it too.
+    is_general: bool,
+}
+
+/// Writes, and takes a fault of the code below for one of the record: the thread must outlive it.
+fn write(store: &Store, writes: &[UsageWrite<'_>]) -> Result<(), Fault> {
     let work = AssertUnwindSafe(|| if writes.is_empty() { Ok(()) } else { store.write_usage(writes) });
     match std::panic::catch_unwind(work) {
-        Ok(written) => written.map_err(|error| error.to_string()),
-        Err(_) => Err("the store failed; its own message stands before this one".to_owned()),
+        Ok(written) => written.map_err(|error| Fault { why: error.to_string(), is_general: error.is_of_the_database() }),
+        Err(_) => Err(Fault { why: "the store failed; its own message stands before this one".to_owned(), is_general: false }),
     }
+}
+
+/// Does what can be done; stops at a fault that the next would meet too. What is left, and the last fault.
+fn one_by_one<T>(all: Vec<T>, write: impl Fn(&T) -> Result<(), Fault>, mut done: impl FnMut(T)) -> (Vec<T>, Option<Fault>) {
+    let (mut left, mut last) = (Vec::new(), None::<Fault>);
+    for one in all {
+        if last.as_ref().is_some_and(|fault| fault.is_general) {
+            left.push(one);
+            continue;
+        }
+        match write(&one) {
+            Ok(()) => done(one),
+            Err(fault) => {
+                left.push(one);
+                last = Some(fault);
+            }
+        }
+    }
+    (left, last)
 }
 
 struct Post {
     record: UsageRecord,
     delivered_at: Option<Timestamp>,
-    _mark: Option<Mark>,
+    mark: Option<Mark>,
 }
 
 struct Entry {
@@ -182,7 +206,7 @@ impl Batch {
         match job {
             Job::Record { record, hold, reply } => self.entries.push(Entry { record: *record, hold, reply }),
             Job::Post { record, outcome, delivered_at, mark } => {
-                self.posts.push(Post { record: UsageRecord { outcome, ..UsageRecord::clone(&record) }, delivered_at, _mark: mark });
+                self.posts.push(Post { record: UsageRecord { outcome, ..UsageRecord::clone(&record) }, delivered_at, mark });
             }
             Job::Flush(done) => self.flushes.push(done),
         }
@@ -198,18 +222,23 @@ impl Batch {
         let left = match written {
             Ok(()) => {
                 settle(shared, entries, now);
+                posts.into_iter().for_each(Post::done);
                 Vec::new()
             }
-            Err(error) => {
-                tracing::error!(error, records = writes.len(), "usage cannot be written; each record is tried on its own");
+            Err(fault) if fault.is_general => {
+                tracing::error!(error = fault.why, records = writes.len(), "usage cannot be written");
                 drop(writes);
-                let left = posts.into_iter().filter(|post| write(&shared.store, &[post.write()]).is_err()).collect();
-                for entry in entries {
-                    match write(&shared.store, &[entry.write()]) {
-                        Ok(()) => settle(shared, vec![entry], now),
-                        Err(error) => refuse(shared, entry, &error, now),
-                    }
-                }
+                entries.into_iter().for_each(|entry| refuse(shared, entry, &fault.why, now));
+                posts
+            }
+            Err(fault) => {
+                tracing::error!(error = fault.why, records = writes.len(), "usage cannot be written at once; each record is tried alone");
+                drop(writes);
+                let (left, _) = one_by_one(posts, |post| write(&shared.store, &[post.write()]), Post::done);
+                let done = |entry| settle(shared, vec![entry], now);
+                let (refused, last) = one_by_one(entries, |entry| write(&shared.store, &[entry.write()]), done);
+                let why = last.map(|fault| fault.why).unwrap_or_default();
+                refused.into_iter().for_each(|entry| refuse(shared, entry, &why, now));
                 left
             }
         };
@@ -222,6 +251,13 @@ impl Batch {
 }
 
 impl Post {
+    /// It is on the disk.
+    fn done(self) {
+        if let Some(mark) = self.mark {
+            mark.posted();
+        }
+    }
+
     fn write(&self) -> UsageWrite<'_> {
         UsageWrite::Post { record: &self.record, delivered_at: self.delivered_at }
     }
@@ -256,7 +292,10 @@ fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
         }
     }
     if !alerts.is_empty() {
-        webhooks::queue(shared, &alerts, now);
+        let work = AssertUnwindSafe(|| webhooks::queue(shared, &alerts, now));
+        if std::panic::catch_unwind(work).is_err() {
+            tracing::error!(alerts = alerts.len(), "alerts are lost; the reason stands before this");
+        }
     }
 }
 
@@ -265,5 +304,33 @@ fn refuse(shared: &Arc<Shared>, entry: Entry, why: &str, now: Timestamp) {
     shared.billing.meter().void(now, entry.hold);
     if let Some(reply) = entry.reply {
         let _gone = reply.send(Err(Error::internal(format!("the usage of this answer cannot be written: {why}"))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(is_general: bool) -> Result<(), Fault> {
+        Err(Fault { why: "a fault".to_owned(), is_general })
+    }
+
+    #[test]
+    fn what_cannot_be_written_costs_nobody_else() {
+        let mut done = Vec::new();
+        let (left, last) = one_by_one(vec![1, 2, 3, 4], |one| if one % 2 == 0 { fault(false) } else { Ok(()) }, |one| done.push(one));
+        assert_eq!((left, done), (vec![2, 4], vec![1, 3]));
+        assert!(last.is_some_and(|fault| !fault.is_general));
+    }
+
+    #[test]
+    fn a_fault_of_the_disk_is_met_once() {
+        let tries = std::cell::Cell::new(0);
+        let write = |_: &i32| {
+            tries.set(tries.get() + 1);
+            fault(true)
+        };
+        let (left, _) = one_by_one(vec![1, 2, 3], write, |_| ());
+        assert_eq!((left, tries.get()), (vec![1, 2, 3], 1));
     }
 }

@@ -41,6 +41,10 @@ pub struct InvoiceRunView {
     pub issued: Vec<String>,
     /// How many tenants had their invoice before.
     pub before: u32,
+    /// Tenants that have no invoice yet, because requests that they began in the month are still being answered: run
+    /// the month again in some minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
 }
 
 /// An invoice or a credit note, in short.
@@ -150,19 +154,17 @@ impl Control {
         if now < ready {
             return Err(Error::invalid("month", format!("{month} can be invoiced from {ready} on, when everything in it has ended.")));
         }
-        let is_running = self.shared.billing.meter().has_open_before(month.end());
-        self.flush_usage().await;
-        if is_running || self.store(move |store| store.pending_usage(Some(month.end()))).await? > 0 {
-            let message = format!("Requests that began in {month} are still being answered. Invoice it in some minutes.");
-            return Err(Error::new(ErrorCode::Conflict, message));
-        }
-        let mut done = InvoiceRunView { month: month.to_string(), issued: Vec::new(), before: 0 };
+        let mut done = InvoiceRunView { month: month.to_string(), issued: Vec::new(), before: 0, waiting: Vec::new() };
         let mut after = None;
         loop {
             let tenants = self.store(move |store| store.tenants(after, TENANTS_AT_ONCE)).await?;
             let Some(last) = tenants.last() else { return Ok(done) };
             after = Some(last.id);
             for tenant in tenants {
+                if self.is_still_used(tenant.id, month.end()).await? {
+                    done.waiting.push(tenant.name.to_string());
+                    continue;
+                }
                 match self.invoice_tenant(tenant, month, now).await? {
                     Some(Issued::New(invoice)) => done.issued.push(invoice.number),
                     Some(Issued::Before(_)) => done.before += 1,
@@ -170,6 +172,16 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// Whether something that a tenant began before a moment has not ended, or its end is still on its way.
+    async fn is_still_used(&self, tenant: TenantId, before: Timestamp) -> Result<bool, Error> {
+        if self.shared.billing.meter().has_open_before(tenant, before) {
+            return Ok(true);
+        }
+        // What has just ended is on the disk then.
+        self.flush_usage().await;
+        Ok(self.store(move |store| store.pending_usage(Some((tenant, before)))).await? > 0)
     }
 
     async fn invoice_tenant(&self, tenant: TenantRow, month: Month, now: Timestamp) -> Result<Option<Issued>, Error> {

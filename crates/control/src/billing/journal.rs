@@ -24,7 +24,8 @@ use uuid::Uuid;
 
 use super::BillingError;
 
-const FILE: &str = "deliveries";
+/// The number is that of the layout.
+const FILE: &str = "deliveries.1";
 /// As many answers can be between their last byte and their posting.
 const SLOTS: u32 = 16384;
 const SLOT_LEN: usize = size_of::<Slot>();
@@ -47,7 +48,7 @@ pub(super) struct Journal {
     free: Mutex<Vec<u32>>,
 }
 
-/// A slot of one answer. Dropping it empties the slot: the record is posted, or is not to be.
+/// A slot of one answer. Dropping it empties the slot, unless it says "handed over": only [`Mark::posted`] ends that.
 #[derive(Debug)]
 pub(super) struct Mark {
     journal: Arc<Journal>,
@@ -62,7 +63,8 @@ impl Journal {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
         let len = u64::from(SLOTS) * SLOT_LEN as u64;
         match file.metadata().map_err(io)?.len() {
-            0 => file.set_len(len).map_err(io)?,
+            // What is written through the map later must have its place on the disk now.
+            0 => nix::fcntl::posix_fallocate(&file, 0, len.cast_signed()).map_err(|errno| io(errno.into()))?,
             found if found == len => {}
             found => return Err(io(io::Error::new(io::ErrorKind::InvalidData, format!("is {found} bytes long instead of {len}")))),
         }
@@ -139,6 +141,11 @@ impl Mark {
         Ok(unsafe { (&raw const (*slot).message.msg_len).read_volatile() } as usize)
     }
 
+    /// The record is posted.
+    pub fn posted(self) {
+        self.journal.empty(self.index);
+    }
+
     /// The end was handed over in another way.
     pub fn note(&self) {
         let slot = self.journal.slot(self.index);
@@ -152,6 +159,10 @@ impl Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
+        if self.journal.read(self.index).is_some() {
+            // The service ends before its record is posted: the next one reads this.
+            return;
+        }
         self.journal.empty(self.index);
         self.journal.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
     }
@@ -186,7 +197,8 @@ mod tests {
         noted.note();
         let posted = journal.mark(id(3), Timestamp::from_unix_ms(30)).expect("a slot");
         posted.send(near.as_fd(), b"!").expect("sent");
-        drop(posted);
+        posted.posted();
+        drop(noted);
         let _waits = journal.mark(id(4), Timestamp::from_unix_ms(40)).expect("a slot");
         let mut got = [0; 8];
         far.read_exact(&mut got).expect("bytes");

@@ -180,8 +180,8 @@ impl Meter {
         self.gate.limiter.in_use(now, key.map_or(Scope::Tenant(tenant), Scope::Key))
     }
 
-    pub fn has_open_before(&self, moment: Timestamp) -> bool {
-        self.gate.limiter.has_open_before(moment)
+    pub fn has_open_before(&self, tenant: TenantId, moment: Timestamp) -> bool {
+        self.gate.limiter.has_open_before(tenant, moment)
     }
 
     pub fn open_holds(&self) -> usize {

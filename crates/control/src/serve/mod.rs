@@ -291,7 +291,7 @@ impl Serving {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(%error, model = %spec.name, request_id = %call.id, "a worker is gone; the next one is asked");
-                lease = self.workers.lease_again(spec, lease, deadline).await?;
+                lease = self.workers.lease_again(spec, lease, deadline).await?.ok_or_else(|| worker_lost(error.to_string()))?;
                 ask(&lease).await.map_err(|error| worker_lost(error.to_string()))?
             }
         };

@@ -33,6 +33,8 @@ use process::Launcher;
 
 /// Most requests that wait for a model to be loaded.
 const WAITING_MAX: u32 = 4096;
+/// After so many losses within a minute a request is not tried again.
+const LOSSES_FORGIVEN: usize = 2;
 /// How long a worker that does not answer may take to be known as lost.
 const LOSS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -187,11 +189,12 @@ impl Workers {
         }
     }
 
-    /// Takes a lease in place of one whose worker did not answer, on the worker that is started after it.
+    /// Takes a lease in place of one whose worker did not answer, on the worker that is started after it. `None` when
+    /// workers are lost one after the other: it may be this request that ends them.
     ///
     /// # Errors
     /// Those of [`Workers::lease`].
-    pub async fn lease_again(&self, spec: &ModelSpec, lost: Lease, deadline: Instant) -> Result<Lease, Error> {
+    pub async fn lease_again(&self, spec: &ModelSpec, lost: Lease, deadline: Instant) -> Result<Option<Lease>, Error> {
         let client = lost.client.clone();
         drop(lost);
         // That a process has ended is known a moment after its sockets are closed.
@@ -201,9 +204,13 @@ impl Workers {
             changed.as_mut().enable();
             let is_known = self.loaded(&spec.name).is_none_or(|loaded| !loaded.is_of(&client));
             if is_known || tokio::time::timeout_at(patience, changed).await.is_err() {
-                return self.lease(spec, deadline).await;
+                break;
             }
         }
+        if self.shared.pool().recent_losses(&spec.name, Instant::now()) > LOSSES_FORGIVEN {
+            return Ok(None);
+        }
+        self.lease(spec, deadline).await.map(Some)
     }
 
     /// The client of a model that is loaded now, without a lease: for metrics and adapters.

@@ -293,6 +293,12 @@ impl Pool {
         AfterLoss::Restart(Duration::from_millis(if recent <= 1 { 0 } else { 250 << recent.min(4) }))
     }
 
+    /// How often the worker was lost within the last minute.
+    pub(super) fn recent_losses(&self, model: &ModelName, now: Instant) -> usize {
+        let recent = |slot: &Slot| slot.recent_crashes.iter().filter(|crash| now.duration_since(**crash) <= CRASH_WINDOW).count();
+        self.slots.get(model).map_or(0, recent)
+    }
+
     /// The worker's process has ended and its memory is free.
     pub(super) fn gone(&mut self, model: &ModelName) {
         if self.slots.get(model).is_some_and(Slot::holds_memory) {

@@ -367,6 +367,10 @@ pub async fn invoice(client: &Client, command: InvoiceCommand) -> anyhow::Result
             } else {
                 run["issued"].as_array().into_iter().flatten().for_each(|number| output::line(&output::cell(number)));
                 output::note(&format!("{} tenants had their invoice before.", run["before"]));
+                for tenant in run["waiting"].as_array().into_iter().flatten() {
+                    let tenant = output::cell(tenant);
+                    output::note(&format!("{tenant} waits: requests of that month are still being answered. Run it again in some minutes."));
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! LoRA adapters over HTTP and by CLI, with a real adapter of the starter model.
 
 #[path = "../../../inference/tests/it/engine/lora.rs"]
-mod lora;
+pub mod lora;
 
 use super::support::{MODEL, Service, ask, text_of};
 

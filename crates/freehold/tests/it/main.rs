@@ -11,6 +11,7 @@ mod hostile;
 mod house;
 mod outside;
 mod people;
+mod readme;
 mod routes;
 mod sdk;
 mod serving;
