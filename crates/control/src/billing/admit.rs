@@ -29,6 +29,8 @@ pub struct Ask<'a> {
     pub model: &'a ModelName,
     /// Which request.
     pub request: RequestId,
+    /// Who fulfils: `own`, or the provider of an upstream.
+    pub provider: &'a str,
     /// What is metered: `chat`, `completion`, `embedding`.
     pub meter: &'a str,
     /// The most tokens that the prompt can have.
@@ -69,7 +71,7 @@ impl Control {
             key: ask.key,
             request: Some(ask.request),
             subject: Subject::Model { model: ask.model.to_string() },
-            provider: "own".to_owned(),
+            provider: ask.provider.to_owned(),
             started: now,
             ended: now,
             outcome: UsageOutcome::Failed,

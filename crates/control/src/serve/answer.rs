@@ -1,5 +1,6 @@
 //! An answer while it is made.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,16 +11,24 @@ use freehold_ledger::UsageOutcome;
 use freehold_ledger::usage::Quantities;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::upstream;
+use super::whole::Whole;
 use crate::billing::{Receipt, Ticket};
 use crate::metrics::{Metrics, Outcome};
 use crate::workers::Lease;
+
+/// Bytes of text in a token, about, where nobody counted them.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// Reads the worker's stream.
 pub(super) enum Decoder {
     Chat(openai::chat::StreamDecoder),
     Completion(openai::completions::StreamDecoder),
+    /// An answer that comes in one piece.
+    Whole(Whole),
 }
 
 impl Decoder {
@@ -31,17 +40,35 @@ impl Decoder {
         Self::Completion(openai::completions::StreamDecoder::new())
     }
 
+    /// Of a server that may not say how many tokens there were.
+    pub(super) fn foreign_chat() -> Self {
+        Self::Chat(openai::chat::StreamDecoder::tolerant())
+    }
+
+    /// Of a server that may not say how many tokens there were.
+    pub(super) fn foreign_completion() -> Self {
+        Self::Completion(openai::completions::StreamDecoder::tolerant())
+    }
+
+    /// Of an answer that comes in one piece.
+    pub(super) fn whole(chat: bool) -> Self {
+        Self::Whole(Whole::new(chat))
+    }
+
     fn push(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) {
         match self {
             Self::Chat(decoder) => decoder.push(piece, events),
             Self::Completion(decoder) => decoder.push(piece, events),
+            Self::Whole(whole) => whole.push(piece, events),
         }
     }
 
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) {
+    /// The body is over: as it should be, or `broken` off.
+    fn finish(&mut self, broken: bool, events: &mut Vec<ChatEvent>) {
         match self {
             Self::Chat(decoder) => decoder.finish(events),
             Self::Completion(decoder) => decoder.finish(events),
+            Self::Whole(whole) => whole.finish(broken, events),
         }
     }
 }
@@ -59,7 +86,9 @@ pub struct Answer {
     /// Ends of choices, which wait until what the answer costs is on the disk.
     held: Vec<ChatEvent>,
     over: bool,
-    _lease: Lease,
+    /// Another server is at it, which does not know the deadline.
+    foreign: Option<Pin<Box<Sleep>>>,
+    lease: Lease,
 }
 
 /// A whole answer.
@@ -78,16 +107,23 @@ pub(super) struct Bill {
     prompt_tokens: u64,
     /// Pieces of text that went out, each a token at least.
     pieces: u64,
+    /// Bytes of them.
+    bytes: u64,
 }
 
 impl Bill {
     pub(super) fn new(ticket: Ticket, prompt_tokens: u64) -> Self {
-        Self { ticket: Some(ticket), prompt_tokens, pieces: 0 }
+        Self { ticket: Some(ticket), prompt_tokens, pieces: 0, bytes: 0 }
     }
 
     /// What was served so far, as far as it is known. Before the first piece the prompt was not computed.
     fn so_far(&self) -> Quantities {
         if self.pieces == 0 { Quantities::default() } else { Quantities::tokens(self.prompt_tokens, 0, self.pieces) }
+    }
+
+    fn count(&mut self, text: &str) {
+        self.pieces += 1;
+        self.bytes += text.len() as u64;
     }
 
     fn end(&mut self, outcome: UsageOutcome) {
@@ -123,7 +159,12 @@ impl Answer {
     ) -> Self {
         metrics.begun(&model);
         let meter = Meter { metrics, model, received, first_token: None, last_token: None, usage: None, failed: false };
-        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, _lease: lease }
+        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, foreign: None, lease }
+    }
+
+    /// Another server is at it, until the deadline, if there is one.
+    pub(super) fn of_foreign(self, deadline: Option<Instant>) -> Self {
+        Self { foreign: deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into()))), ..self }
     }
 
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
@@ -146,6 +187,11 @@ impl Answer {
                     events.push(ChatEvent::Error(stopping()));
                     break;
                 }
+                () = passed(&mut self.foreign) => {
+                    self.over = true;
+                    events.push(ChatEvent::Error(upstream::late(&self.meter.model)));
+                    break;
+                }
             };
             match frame {
                 Some(Ok(frame)) => {
@@ -154,14 +200,17 @@ impl Answer {
                     }
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(%error, model = %self.meter.model, "a worker's answer broke off");
-                    self.decoder.finish(&mut events);
+                    tracing::warn!(%error, model = %self.meter.model, "the answer of a model's server broke off");
+                    self.decoder.finish(true, &mut events);
                     self.over = true;
                 }
                 None => {
-                    self.decoder.finish(&mut events);
+                    self.decoder.finish(false, &mut events);
                     self.over = true;
                 }
+            }
+            if self.foreign.is_some() {
+                blame(&self.meter.model, &mut events);
             }
             self.hold_back(&mut events);
         }
@@ -182,18 +231,24 @@ impl Answer {
     /// Counts what goes out, and settles when the end is among it.
     async fn charge(&mut self, events: &mut Vec<ChatEvent>) {
         let mut usage = None;
-        for event in &*events {
+        for event in &mut *events {
             match event {
-                ChatEvent::Text { .. } | ChatEvent::ToolCallStart { .. } | ChatEvent::ToolCallArguments { .. } => self.bill.pieces += 1,
-                ChatEvent::Usage(found) => usage = Some(quantities(found)),
+                ChatEvent::Text { text, .. } => self.bill.count(text),
+                ChatEvent::ToolCallStart { name, .. } => self.bill.count(name),
+                ChatEvent::ToolCallArguments { fragment, .. } => self.bill.count(fragment),
+                ChatEvent::Usage(found) if self.foreign.is_some() && *found == Usage::default() && self.bill.pieces > 0 => {
+                    *found = self.estimate();
+                    usage = Some((quantities(found), None));
+                }
+                ChatEvent::Usage(found) => usage = Some((quantities(found), Some(quantities(found)))),
                 // The deadline is the client's as much as the service's: what came before it was served.
                 ChatEvent::Error(error) if error.code == ErrorCode::DeadlineExceeded => self.bill.end(UsageOutcome::Cancelled),
                 ChatEvent::Error(_) => self.bill.end(UsageOutcome::Failed),
                 ChatEvent::Start | ChatEvent::Finish { .. } => {}
             }
         }
-        let Some((served, ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
-        match ticket.settle(UsageOutcome::Complete, served, Some(served)).await {
+        let Some(((served, reported), ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
+        match ticket.settle(UsageOutcome::Complete, served, reported).await {
             Ok(receipt) => self.receipt = Some(receipt),
             Err(error) => {
                 // An end that is not on the disk must not leave the service.
@@ -201,6 +256,15 @@ impl Answer {
                 self.over = true;
             }
         }
+    }
+
+    /// The account of an answer whose server gives none: the pieces that came, as a token each; of an answer that came
+    /// whole, a token for every four bytes. Nobody here knows how many tokens the prompt had, so it is not charged.
+    fn estimate(&self) -> Usage {
+        self.lease.note_no_account();
+        let whole = matches!(self.decoder, Decoder::Whole(_));
+        let tokens = if whole { self.bill.bytes.div_ceil(BYTES_PER_TOKEN) } else { self.bill.pieces };
+        Usage { prompt_tokens: 0, cached_tokens: 0, completion_tokens: u32::try_from(tokens).unwrap_or(u32::MAX) }
     }
 
     /// The whole answer.
@@ -219,6 +283,23 @@ impl Answer {
         }
         let receipt = self.receipt.take().ok_or_else(|| Error::internal("an answer that ended without its account"))?;
         Ok(Finished { head: self.head, answer, receipt })
+    }
+}
+
+/// Resolves when a deadline has passed; never, if there is none.
+async fn passed(deadline: &mut Option<Pin<Box<Sleep>>>) {
+    match deadline {
+        Some(deadline) => deadline.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says of every error that a server's answer carries what it means to a client.
+fn blame(model: &ModelName, events: &mut [ChatEvent]) {
+    for event in events {
+        if let ChatEvent::Error(error) = event {
+            *error = upstream::blame(model, error.clone());
+        }
     }
 }
 
