@@ -66,7 +66,7 @@ impl Control {
             }
         };
         let draft = Usage {
-            id: derive::usage_id(ask.tenant, ask.meter, &ask.request.to_string(), ""),
+            id: derive::request_usage_id(ask.tenant, ask.meter, ask.request),
             tenant: ask.tenant,
             key: ask.key,
             request: Some(ask.request),

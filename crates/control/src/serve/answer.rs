@@ -4,13 +4,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use freehold_dialects::canonical::{AnswerHead, ChatAnswer, ChatEvent, GatherError, Usage};
 use freehold_dialects::openai;
 use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_ledger::UsageOutcome;
 use freehold_ledger::usage::Quantities;
+use futures::FutureExt;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +22,8 @@ use crate::billing::{Receipt, Ticket};
 use crate::metrics::{Metrics, Outcome};
 use crate::workers::Lease;
 
+/// Most events that are given out together, about.
+const EVENTS_AT_ONCE: usize = 64;
 /// Bytes of text in a token, about, where nobody counted them.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -181,6 +185,7 @@ impl Answer {
                 return None;
             }
             let frame = tokio::select! {
+                biased;
                 frame = self.body.frame() => frame,
                 () = self.cut.cancelled() => {
                     self.over = true;
@@ -193,22 +198,8 @@ impl Answer {
                     break;
                 }
             };
-            match frame {
-                Some(Ok(frame)) => {
-                    if let Some(piece) = frame.data_ref() {
-                        self.decoder.push(piece, &mut events);
-                    }
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(%error, model = %self.meter.model, "the answer of a model's server broke off");
-                    self.decoder.finish(true, &mut events);
-                    self.over = true;
-                }
-                None => {
-                    self.decoder.finish(false, &mut events);
-                    self.over = true;
-                }
-            }
+            self.take(frame, &mut events);
+            self.take_more(&mut events).await;
             if self.foreign.is_some() {
                 blame(&self.meter.model, &mut events);
             }
@@ -217,6 +208,36 @@ impl Answer {
         self.charge(&mut events).await;
         self.meter.see(&events);
         Some(events)
+    }
+
+    /// Reads what came, or that nothing more comes.
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>, events: &mut Vec<ChatEvent>) {
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(piece) = frame.data_ref() {
+                    self.decoder.push(piece, events);
+                }
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, model = %self.meter.model, "the answer of a model's server broke off");
+                self.decoder.finish(true, events);
+                self.over = true;
+            }
+            None => {
+                self.decoder.finish(false, events);
+                self.over = true;
+            }
+        }
+    }
+
+    /// Takes what has come by now too, so that a busy service hands over many pieces at once. Whoever reads the server's
+    /// socket is given the time to; nobody waits for what is not there yet.
+    async fn take_more(&mut self, events: &mut Vec<ChatEvent>) {
+        while !self.over && events.len() < EVENTS_AT_ONCE {
+            tokio::task::yield_now().await;
+            let Some(frame) = self.body.frame().now_or_never() else { break };
+            self.take(frame, events);
+        }
     }
 
     /// Keeps the ends of choices until the account of the answer comes, and puts them before it: a client that sees

@@ -79,7 +79,7 @@ fn a_model_of_another_server_is_added_asked_and_metered_to_the_token() {
         "model",
         "add",
         "sky",
-        "--url",
+        "--upstream",
         &url,
         "--upstream-model",
         "good",
