@@ -126,7 +126,7 @@ fn a_model_of_another_server_is_added_asked_and_metered_to_the_token() {
     assert_eq!(record(&service, 5)["amount"], "7000");
 
     what_it_was_told(&far, &service);
-    assert_eq!(service.cli(&["--json", "model", "remove", "sky"]).contains(KEY), false);
+    assert!(!service.cli(&["--json", "model", "remove", "sky"]).contains(KEY));
     assert_eq!(service.post(&service.key, "/v1/chat/completions", &ask("sky", false)).0, 404);
     check_settled(&service);
 }
