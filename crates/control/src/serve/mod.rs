@@ -149,11 +149,10 @@ impl Serving {
     pub async fn embed(&self, actor: &Actor, request: &EmbeddingRequest, call: Call) -> Result<(EmbeddingResponse, Receipt), Error> {
         let (caller, spec, reference) = self.find(actor, &request.model).await?;
         let ticket = self.admit(actor, caller, &spec, "embedding", bounds::embedding(request), call).await?;
-        let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
         let to = self.to(&spec, caller, &reference);
         let wire = EmbeddingRequest { model: to.model, user: request.user.clone().filter(|_| !to.foreign), ..request.clone() };
         let wire = openai::embeddings::encode_request(&wire, &Extensions::default());
-        let answer = self.ask(&spec, &lease, caller, "/v1/embeddings", wire, call).await?;
+        let (_lease, answer) = self.ask(&spec, caller, "/v1/embeddings", wire, call).await?;
         let response = match &spec.upstream {
             None => {
                 let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
@@ -239,8 +238,7 @@ impl Serving {
     ) -> Result<Answer, Error> {
         let (caller, spec, reference) = self.find(actor, model).await?;
         let ticket = self.admit(actor, caller, &spec, route.meter, route.bound, call).await?;
-        let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
-        let response = self.ask(&spec, &lease, caller, route.path, ask(self.to(&spec, caller, &reference)), call).await?;
+        let (lease, response) = self.ask(&spec, caller, route.path, ask(self.to(&spec, caller, &reference)), call).await?;
         let decoder = match &spec.upstream {
             None if route.chat => Decoder::chat(),
             None => Decoder::completion(),
@@ -274,19 +272,21 @@ impl Serving {
         }
     }
 
+    /// Asks whoever is to answer.
     async fn ask(
         &self,
         spec: &ModelSpec,
-        lease: &Lease,
         caller: &Tenancy,
         path: &str,
         body: Vec<u8>,
         call: Call,
-    ) -> Result<http::Response<hyper::body::Incoming>, Error> {
-        match &spec.upstream {
-            Some(_) => self.post_upstream(lease, &spec.name, path, body, call).await,
-            None => self.post(lease, caller, path, body, call).await,
+    ) -> Result<(Lease, http::Response<hyper::body::Incoming>), Error> {
+        if spec.upstream.is_none() {
+            return self.post(spec, caller, path, body, call).await;
         }
+        let lease = self.workers.lease(spec, call.received + self.deadline).await?;
+        let response = self.post_upstream(&lease, &spec.name, path, body, call).await?;
+        Ok((lease, response))
     }
 
     /// Lets the request begin, with the most that it can cost held.
@@ -335,24 +335,38 @@ impl Serving {
         Ok((caller, spec, reference))
     }
 
+    /// Asks a worker of the model, and once more if the one that was asked is found dead before it answered.
     async fn post(
         &self,
-        lease: &Lease,
+        spec: &ModelSpec,
         caller: &Tenancy,
         path: &str,
         body: Vec<u8>,
         call: Call,
-    ) -> Result<http::Response<hyper::body::Incoming>, Error> {
-        let left = (call.received + self.deadline).saturating_duration_since(Instant::now());
-        let headers = [
-            ("x-request-id", call.id.to_string()),
-            ("x-freehold-tenant", caller.tenant.to_string()),
-            ("x-freehold-weight", caller.weight.to_string()),
-            ("x-freehold-deadline-ms", left.as_millis().to_string()),
-        ];
-        let response = lease.client().post(path, &headers, Bytes::from(body)).await.map_err(|error| worker_lost(error.to_string()))?;
+    ) -> Result<(Lease, http::Response<hyper::body::Incoming>), Error> {
+        let deadline = call.received + self.deadline;
+        let body = Bytes::from(body);
+        let ask = async |lease: &Lease| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let headers = [
+                ("x-request-id", call.id.to_string()),
+                ("x-freehold-tenant", caller.tenant.to_string()),
+                ("x-freehold-weight", caller.weight.to_string()),
+                ("x-freehold-deadline-ms", left.as_millis().to_string()),
+            ];
+            lease.client().post(path, &headers, body.clone()).await
+        };
+        let mut lease = self.workers.lease(spec, deadline).await?;
+        let response = match ask(&lease).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::info!(%error, model = %spec.name, request_id = %call.id, "a worker is gone; the next one is asked");
+                lease = self.workers.lease_again(spec, lease, deadline).await?;
+                ask(&lease).await.map_err(|error| worker_lost(error.to_string()))?
+            }
+        };
         if response.status().is_success() {
-            return Ok(response);
+            return Ok((lease, response));
         }
         let status = response.status().as_u16();
         let retry_after_s = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());

@@ -70,15 +70,16 @@ pub struct WorkerClient {
     client: Client<Connector, Full<Bytes>>,
     base: Arc<str>,
     authorization: Option<HeaderValue>,
+    socket: Option<Arc<PathBuf>>,
 }
 
 impl WorkerClient {
     /// A client of the worker behind `socket`. Connects when it is first used.
     pub fn new(socket: &Path) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-            .build(Connector::Socket(Arc::new(socket.to_owned())));
-        Self { client, base: "http://worker/v1".into(), authorization: None }
+        let socket = Arc::new(socket.to_owned());
+        let connector = Connector::Socket(Arc::clone(&socket));
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_CONNECTIONS_MAX).build(connector);
+        Self { client, base: "http://worker/v1".into(), authorization: None, socket: Some(socket) }
     }
 
     /// A client of another server. Connects when it is first used; over TLS only to who proves that it is the server.
@@ -97,7 +98,12 @@ impl WorkerClient {
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(server.idle_connections_max)
             .build(Connector::Server(tls));
-        Ok(Self { client, base: server.url.into(), authorization: server.authorization.cloned() })
+        Ok(Self { client, base: server.url.into(), authorization: server.authorization.cloned(), socket: None })
+    }
+
+    /// Both reach the same process: a worker that is started again has a socket of its own.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.socket.is_some() && self.socket == other.socket
     }
 
     /// Sends a JSON body and returns the answer's head and its body as it comes.
