@@ -189,19 +189,16 @@ impl Answer {
             if self.over {
                 return None;
             }
+            if let Some(error) = self.must_end() {
+                self.over = true;
+                events.push(ChatEvent::Error(error));
+                break;
+            }
             let frame = tokio::select! {
                 biased;
                 frame = self.body.frame() => frame,
-                () = self.cut.cancelled() => {
-                    self.over = true;
-                    events.push(ChatEvent::Error(stopping()));
-                    break;
-                }
-                () = passed(&mut self.foreign) => {
-                    self.over = true;
-                    events.push(ChatEvent::Error(upstream::late(&self.meter.model)));
-                    break;
-                }
+                () = self.cut.cancelled() => continue,
+                () = passed(&mut self.foreign) => continue,
             };
             self.take(frame, &mut events);
             if !events.is_empty() && !self.over {
@@ -215,6 +212,15 @@ impl Answer {
         self.charge(&mut events).await;
         self.meter.see(&events);
         Some(events)
+    }
+
+    /// Why the answer ends now, whatever else may come.
+    fn must_end(&self) -> Option<Error> {
+        if self.cut.is_cancelled() {
+            return Some(stopping());
+        }
+        let is_late = self.foreign.as_ref().is_some_and(|deadline| deadline.deadline() <= tokio::time::Instant::now());
+        is_late.then(|| upstream::late(&self.meter.model))
     }
 
     /// Reads what came, or that nothing more comes.
