@@ -23,10 +23,7 @@ use crate::metrics::{Metrics, Outcome};
 use crate::workers::Lease;
 
 /// Most events that are given out together, about.
-const EVENTS_AT_ONCE: usize = 256;
-/// Pieces that come faster than this after one another are given out together. A person sees no difference; a socket is
-/// written a fraction as often.
-const PACE: Duration = Duration::from_millis(2);
+const EVENTS_AT_ONCE: usize = 64;
 /// Bytes of text in a token, about, where nobody counted them.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -93,8 +90,6 @@ pub struct Answer {
     /// Ends of choices, which wait until what the answer costs is on the disk.
     held: Vec<ChatEvent>,
     over: bool,
-    /// When something was given out last.
-    given: Option<Instant>,
     /// Another server is at it, which does not know the deadline.
     foreign: Option<Pin<Box<Sleep>>>,
     lease: Lease,
@@ -168,7 +163,7 @@ impl Answer {
     ) -> Self {
         metrics.begun(&model);
         let meter = Meter { metrics, model, received, first_token: None, last_token: None, usage: None, failed: false };
-        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, given: None, foreign: None, lease }
+        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, foreign: None, lease }
     }
 
     /// Another server is at it, until the deadline, if there is one.
@@ -243,26 +238,14 @@ impl Answer {
         }
     }
 
-    /// Takes what comes too soon after what was given out before, and all that has come by then; the end waits for nothing.
+    /// Takes what has come by now too, so that a busy service hands over several pieces at once. Whoever reads the server's
+    /// socket is given the time to; nobody waits for what is not there yet.
     async fn take_more(&mut self, events: &mut Vec<ChatEvent>) {
-        if let Some(next) = self.given.map(|given| given + PACE).filter(|next| *next > Instant::now())
-            && !events.iter().any(|event| matches!(event, ChatEvent::Usage(_) | ChatEvent::Error(_)))
-        {
-            tokio::time::sleep_until(next.into()).await;
-        }
         while !self.over && events.len() < EVENTS_AT_ONCE {
-            let Some(frame) = self.body.frame().now_or_never() else {
-                // Whoever reads the server's socket is given the time to.
-                tokio::task::yield_now().await;
-                match self.body.frame().now_or_never() {
-                    Some(frame) => self.take(frame, events),
-                    None => break,
-                }
-                continue;
-            };
+            tokio::task::yield_now().await;
+            let Some(frame) = self.body.frame().now_or_never() else { break };
             self.take(frame, events);
         }
-        self.given = Some(Instant::now());
     }
 
     /// Keeps the ends of choices until the account of the answer comes, and puts them before it: a client that sees
