@@ -121,7 +121,7 @@ fn a_model_of_another_server_is_added_asked_and_metered_to_the_token() {
     let (status, answer) = service.post(&service.key, "/llama/v1/chat/completions", &llama);
     assert_eq!((status, &answer["completion_message"]["content"]["text"]), (200, &json!(TEXT.concat())), "{answer}");
     check(4);
-    let (status, answer) = service.post(&service.key, "/v1/embeddings", &json!({"model": "sky", "input": "Hi"}));
+    let (status, answer) = service.post(&service.key, "/v1/embeddings", &json!({"model": "sky", "input": "Why is the sky blue?"}));
     assert_eq!((status, &answer["data"][0]["embedding"]), (200, &json!([0.5, -0.25])), "{answer}");
     assert_eq!(record(&service, 5)["amount"], "7000");
 
