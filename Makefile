@@ -7,7 +7,7 @@ CARGO := source tools/env && cargo
 FREEHOLD := target/release/freehold
 UP_ARGS ?=
 
-.PHONY: help install deps starter build up test lint sdk people focus browser fuzz soak bench bench-serve bench-audit deny
+.PHONY: help install deps starter build up test lint sdk people focus browser fuzz soak bench bench-serve bench-audit bench-gateway deny
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,13 +55,18 @@ deny: deps ## licences and advisories of every dependency
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
 	cargo deny check
 
-bench: bench-serve bench-audit ## every benchmark; the tables go to bench/RESULTS.md
+bench: bench-serve bench-audit bench-gateway ## every benchmark; the tables go to bench/RESULTS.md
 
 bench-serve: build starter ## Freehold against llama-server
 	@bench/serve/run --freehold $(FREEHOLD)
 
 bench-audit: build ## freehold audit against checkov
 	@bench/audit/run --freehold $(FREEHOLD)
+
+bench-gateway: build ## Freehold as a gateway beside nginx and LiteLLM
+	@tools/deps gateway
+	$(CARGO) build --release --locked --workspace --example gateway-upstream
+	@bench/gateway/run --freehold $(FREEHOLD)
 
 install: build ## put the binary into ~/.local/bin
 	install -D -m 755 $(FREEHOLD) "$$HOME/.local/bin/freehold"

@@ -19,6 +19,7 @@ use crate::once::ShownSecrets;
 use crate::operations::{self, LiveOperations};
 use crate::people::People;
 use crate::people::token::Token;
+use crate::seal::Seal;
 use crate::secret::Secret;
 use crate::settings::Settings;
 
@@ -37,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) shown: ShownSecrets<KeyId, Secret>,
     pub(crate) shown_codes: ShownSecrets<InviteId, Token>,
     pub(crate) hooks: Hooks,
+    pub(crate) seal: Seal,
+    /// Tells this process from every other.
+    instance: uuid::Uuid,
     pub(crate) operations: LiveOperations,
     pub(crate) people: People,
     pub(crate) billing: Billing,
@@ -84,11 +88,16 @@ impl Control {
         files::reconcile(&settings, &store, UNIX_EPOCH + Duration::from_millis(u64::try_from(now.unix_ms()).unwrap_or(0)));
         let people = People::new(&settings.people).map_err(OpenError::People)?;
         let billing = Billing::open(&settings, &store, &clock)?;
+        let seal = Seal::open(&settings.data_dir).map_err(|error| OpenError::Directory { dir: settings.data_dir.clone(), error })?;
+        let ids = Ids::new();
+        let instance = ids.next(now);
         let shared = Arc::new(Shared {
             store,
             settings,
             clock,
-            ids: Ids::new(),
+            ids,
+            seal,
+            instance,
             keys: KeyCache::default(),
             shown: ShownSecrets::default(),
             shown_codes: ShownSecrets::default(),
@@ -121,6 +130,11 @@ impl Control {
     /// The time now.
     pub fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    /// What tells this process from every other: it says so at `/healthz`.
+    pub fn instance(&self) -> String {
+        self.shared.instance.to_string()
     }
 
     /// 128 new bits for an id.

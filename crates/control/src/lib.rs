@@ -20,6 +20,7 @@ pub mod once;
 pub mod operations;
 pub mod page;
 pub mod people;
+mod seal;
 pub mod secret;
 pub mod serve;
 pub mod settings;

@@ -47,7 +47,7 @@ impl Decoder {
             self.after_cr = false;
             piece = piece.strip_prefix(b"\n").unwrap_or(piece);
         }
-        while let Some(end) = piece.iter().position(|&byte| byte == b'\n' || byte == b'\r') {
+        while let Some(end) = memchr::memchr2(b'\n', b'\r', piece) {
             self.extend_line(&piece[..end])?;
             self.end_line(frames)?;
             let carriage_return = piece[end] == b'\r';

@@ -80,6 +80,9 @@ codes! {
     Internal = "internal", 500;
     /// The worker that served the request was lost; the answer is incomplete.
     WorkerLost = "worker_lost", 502;
+    /// The server that serves the model for this service cannot be reached, refuses the service, or answers with
+    /// something that is not in the protocol.
+    UpstreamFailed = "upstream_failed", 502;
     /// The model cannot be served now: it does not load, does not fit, or the service is stopping.
     Unavailable = "unavailable", 503;
     /// The request's deadline passed.

@@ -22,8 +22,9 @@ pub struct IdError {
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const TEXT_LEN: usize = 26;
 
-fn encode(value: u128) -> String {
-    (0..TEXT_LEN).rev().map(|place| char::from(ALPHABET[((value >> (place * 5)) & 31) as usize])).collect()
+/// Ids are written many times a request: their text is made without memory of its own.
+fn encode(value: u128) -> [u8; TEXT_LEN] {
+    std::array::from_fn(|place| ALPHABET[((value >> ((TEXT_LEN - 1 - place) * 5)) & 31) as usize])
 }
 
 fn decode(text: &str) -> Option<u128> {
@@ -64,7 +65,10 @@ macro_rules! typed_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}_{}", $prefix, encode(self.0))
+                let digits = encode(self.0);
+                f.write_str(concat!($prefix, "_"))?;
+                // The alphabet is ASCII.
+                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
             }
         }
 

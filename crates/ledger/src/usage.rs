@@ -288,6 +288,11 @@ impl UsageRecord {
         derive::tag(self, FORMAT)
     }
 
+    /// The text of [`Self::to_json`], made without the tree of values in between.
+    pub fn to_json_text(&self) -> String {
+        derive::tagged_text(self, FORMAT)
+    }
+
     /// Reads any version of the JSON form. The error says what is wrong.
     pub fn from_json(value: Value) -> Result<Self, String> {
         derive::untag(value, FORMAT)

@@ -19,6 +19,11 @@ pub const LOCK_FILE: &str = "service.lock";
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS_CACHED: usize = 64;
+/// Pages of the database that the writer keeps, in KiB: what usage is added to all the time should be among them.
+const WRITER_CACHE_KIB: i64 = 32 << 10;
+/// Pages in the log before they are taken over into the database. A page that changes all the time is then taken over once
+/// for many changes; the log has 4 KiB for each.
+const CHECKPOINT_PAGES: i64 = 8 << 10;
 
 /// The open database of one data directory.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ impl Store {
         let path = dir.join(DATABASE_FILE);
         private_file(&path)?;
         let mut writer = connect(&path)?;
+        writer.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        writer.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         migrate(&mut writer, &path)?;
         let reader = connect(&path)?;
         reader.pragma_update(None, "query_only", true)?;

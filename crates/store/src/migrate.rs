@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_start.sql"),
     include_str!("../migrations/sqlite/0002_people.sql"),
     include_str!("../migrations/sqlite/0003_billing.sql"),
+    include_str!("../migrations/sqlite/0004_upstreams.sql"),
 ];
 
 /// The schema version that this program writes.

@@ -8,6 +8,7 @@ use crate::connection::{Durability, Store};
 use crate::error::StoreError;
 use crate::operations::{self, Outcome};
 use crate::trail::{self, TrailRow};
+use crate::upstreams::check_free;
 
 /// A model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,7 @@ impl Store {
     /// [`StoreError::Exists`] for a name that is taken, [`StoreError::Missing`] when the operation has ended.
     pub fn create_model(&self, model: &ModelRow, operation: OperationId, result_json: &str, now: Timestamp) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
+            check_free(transaction, "upstreams", &model.name)?;
             insert(transaction, model)?;
             operations::finish(transaction, operation, &Outcome::Done { result_json: result_json.to_owned() }, now)
         })

@@ -115,7 +115,7 @@ fn insert(connection: &Connection, record: &UsageRecord, state: UsageState) -> R
         record.ended.unix_ms(),
         state.as_str(),
         record.outcome.as_str(),
-        record.to_json().to_string()
+        record.to_json_text()
     ])?;
     Ok(changed > 0)
 }

@@ -29,6 +29,8 @@ pub struct Ask<'a> {
     pub model: &'a ModelName,
     /// Which request.
     pub request: RequestId,
+    /// Who fulfils: `own`, or the provider of an upstream.
+    pub provider: &'a str,
     /// What is metered: `chat`, `completion`, `embedding`.
     pub meter: &'a str,
     /// The most tokens that the prompt can have.
@@ -42,6 +44,7 @@ pub struct Ticket {
     control: Control,
     hold: HoldId,
     held: NanoUnits,
+    output_max: u64,
     draft: Usage,
     open: bool,
 }
@@ -64,19 +67,19 @@ impl Control {
             }
         };
         let draft = Usage {
-            id: derive::usage_id(ask.tenant, ask.meter, &ask.request.to_string(), ""),
+            id: derive::request_usage_id(ask.tenant, ask.meter, ask.request),
             tenant: ask.tenant,
             key: ask.key,
             request: Some(ask.request),
             subject: Subject::Model { model: ask.model.to_string() },
-            provider: "own".to_owned(),
+            provider: ask.provider.to_owned(),
             started: now,
             ended: now,
             outcome: UsageOutcome::Failed,
             served: Quantities::default(),
             provider_reported: None,
         };
-        Ok(Ticket { control: self.clone(), hold, held, draft, open: true })
+        Ok(Ticket { control: self.clone(), hold, held, output_max: ask.output_max, draft, open: true })
     }
 
     /// Brings a tenant's account and limits into memory, and a key's.
@@ -196,6 +199,11 @@ impl Ticket {
             record.amount = self.held;
         }
         Ok(record)
+    }
+
+    /// The most tokens that the answer can have.
+    pub fn output_max(&self) -> u64 {
+        self.output_max
     }
 
     /// When the request was let in.

@@ -117,9 +117,6 @@ pub enum BillingError {
     /// The accounts are not consistent.
     #[error("the stored accounts: {0}")]
     Ledger(#[from] freehold_ledger::LedgerError),
-    /// No randomness.
-    #[error("no randomness for the key of webhooks: {0}")]
-    Random(getrandom::Error),
 }
 
 impl Billing {

@@ -6,10 +6,7 @@
 //! **Invariant:** a message goes to an address that was looked up and found public at that moment (unless the operator
 //! allows others), and a redirect is a failure.
 
-use std::fs::OpenOptions;
-use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +22,7 @@ use sha2::Sha256;
 use super::BillingError;
 use super::meter::alert_scope;
 use crate::facade::{Control, Shared};
+use crate::seal::key_of_file;
 
 const FILE: &str = "webhook.key";
 /// Most messages of a tenant that wait.
@@ -38,24 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The service's key for signatures: made at the first start, readable by the owner alone.
 pub(super) fn secret(dir: &Path) -> Result<[u8; 32], BillingError> {
-    let path = dir.join(FILE);
-    let io = |error| BillingError::Io { path: path.clone(), error };
-    let mut key = [0; 32];
-    match std::fs::File::open(&path) {
-        Ok(mut file) => {
-            file.read_exact(&mut key).map_err(io)?;
-            Ok(key)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            getrandom::fill(&mut key).map_err(BillingError::Random)?;
-            let temporary = dir.join(format!("{FILE}.new"));
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(io)?;
-            file.write_all(&key).and_then(|()| file.sync_all()).map_err(io)?;
-            std::fs::rename(&temporary, &path).map_err(io)?;
-            Ok(key)
-        }
-        Err(error) => Err(io(error)),
-    }
+    key_of_file(dir, FILE).map_err(|error| BillingError::Io { path: dir.join(FILE), error })
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> String {

@@ -14,9 +14,10 @@ use freehold_models::disk::human;
 use freehold_models::fetch::{Fetched, Progress, Step, Token};
 use freehold_models::source::Source;
 use freehold_models::{FetchOptions, GgufSummary, fetch, gguf};
-use freehold_store::{ModelRow, StoreError};
+use freehold_store::{ModelRow, Once, StoreError};
 
 use super::files::{self, Folder};
+use super::upstream::UpstreamPlan;
 use super::view::{MeasurementView, NewModel, Representation, too_large};
 use super::{MODELS_MAX, name};
 use crate::auth::{Action, Actor, permit};
@@ -112,6 +113,17 @@ impl Control {
     pub async fn add_model(&self, actor: &Actor, new: NewModel, once: Option<&IdempotencyKey>) -> Result<OperationView, Error> {
         permit(actor, Action::ManageModels)?;
         let once = once.map(|once| once.once(actor, "add_model", &new, self.now())).transpose()?;
+        if let Some(upstream) = &new.upstream {
+            let plan = UpstreamPlan::read(new.name.as_deref(), upstream)?;
+            if !new.source.is_empty() || new.quantize.is_some() || new.optimize.is_some() {
+                let message = "A model that another server serves (`upstream`) has no `source` here, and is not written anew.";
+                return Err(Error::invalid("upstream", message));
+            }
+            return self.ask_for_upstream(actor, plan, once).await;
+        }
+        if new.source.is_empty() {
+            return Err(Error::invalid("source", "Say where the model is (`source`), or which server serves it (`upstream`)."));
+        }
         let budget = self.settings().memory_budget_bytes;
         let plan = tokio::task::spawn_blocking(move || Plan::read(&new, budget)).await.map_err(Error::internal)??;
         if plan.task != Task::Nothing {
@@ -144,9 +156,34 @@ impl Control {
         self.start_operation(job, once, event).await
     }
 
+    async fn ask_for_upstream(&self, actor: &Actor, plan: UpstreamPlan, once: Option<Once>) -> Result<OperationView, Error> {
+        if once.is_none() {
+            self.check_name(&plan.name).await?;
+        }
+        let control = self.clone();
+        let job = Job {
+            kind: "add_model",
+            subject: plan.name.to_string(),
+            work: Box::new(move |operation, live| {
+                Box::pin(async move {
+                    control.check_name(&plan.name).await?;
+                    control.add_upstream(plan, operation, &live).await
+                })
+            }),
+            clean_up: Box::new(|_| {}),
+        };
+        let event = self.event(Some(&actor.by()), None, "model.asked_for", &job.subject, serde_json::json!({}));
+        self.start_operation(job, once, event).await
+    }
+
     async fn check_name(&self, name: &ModelName) -> Result<(), Error> {
         let wanted = name.clone();
-        let (taken, count) = self.store(move |store| Ok((store.model(&wanted)?.is_some(), store.models()?.len()))).await?;
+        let (taken, count) = self
+            .store(move |store| {
+                let taken = store.model(&wanted)?.is_some() || store.upstream(&wanted)?.is_some();
+                Ok((taken, store.models()?.len() + store.upstreams()?.len()))
+            })
+            .await?;
         if taken {
             return Err(name_taken(name));
         }
@@ -361,7 +398,7 @@ fn text(path: &Path) -> Result<String, Error> {
     path.to_str().map(str::to_owned).ok_or_else(|| Error::internal(format!("{} is not UTF-8", path.display())))
 }
 
-fn name_taken(name: &ModelName) -> Error {
+pub(super) fn name_taken(name: &ModelName) -> Error {
     let message = format!("There is a model `{name}` already: give another name with --name (`name`), or remove that one first.");
     Error::new(ErrorCode::Conflict, message).with_param("name")
 }

@@ -6,13 +6,15 @@
 mod add;
 pub(crate) mod files;
 mod name;
+pub(crate) mod upstream;
 mod view;
 
 use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_models::catalogue;
-use freehold_store::{AdapterRow, ModelRow};
+use freehold_store::{AdapterRow, ModelRow, UpstreamRow};
 use serde_json::json;
 
+pub use upstream::{INSTANCE_HEADER, NewUpstream, UpstreamView};
 pub use view::{CatalogueView, MeasurementView, ModelChange, ModelView, NewModel, Representation};
 
 use crate::auth::{Action, Actor, model_not_found, permit};
@@ -23,6 +25,21 @@ use files::Folder;
 /// The most models that a service has.
 pub const MODELS_MAX: usize = 1000;
 
+/// A model as it is stored.
+enum Stored {
+    File(ModelRow),
+    Upstream(UpstreamRow),
+}
+
+impl Stored {
+    fn name(&self) -> &ModelName {
+        match self {
+            Self::File(row) => &row.name,
+            Self::Upstream(row) => &row.name,
+        }
+    }
+}
+
 impl Control {
     /// The models that the actor may use, by name.
     ///
@@ -30,23 +47,22 @@ impl Control {
     /// `invalid_request` for a bad page.
     pub async fn list_models(&self, actor: &Actor, page: &PageRequest) -> Result<Page<ModelView>, Error> {
         let (limit, after) = page.read::<ModelName>()?;
-        let (rows, adapters) = self.store(|store| Ok((store.models()?, store.all_adapters()?))).await?;
+        let (rows, adapters, upstreams) = self.store(|store| Ok((store.models()?, store.all_adapters()?, store.upstreams()?))).await?;
+        let upstreams = upstreams.into_iter().map(Stored::Upstream);
+        let mut stored: Vec<Stored> = rows.into_iter().map(Stored::File).chain(upstreams).collect();
+        stored.sort_by_key(|stored| stored.name().as_str().to_ascii_lowercase());
         let is_after =
             |name: &ModelName| after.as_ref().is_none_or(|after| name.as_str().to_ascii_lowercase() > after.as_str().to_ascii_lowercase());
-        let rows: Vec<ModelRow> = rows
-            .into_iter()
-            .filter(|row| is_after(&row.name) && permit(actor, Action::SeeModel(&row.name)).is_ok())
-            .take(limit as usize + 1)
-            .collect();
-        let page = Page::of(
-            rows,
-            limit,
-            |row| row.name.to_string(),
-            |row| {
+        let seen = |stored: &Stored| is_after(stored.name()) && permit(actor, Action::SeeModel(stored.name())).is_ok();
+        let stored: Vec<Stored> = stored.into_iter().filter(seen).take(limit as usize + 1).collect();
+        let view = |stored| match stored {
+            Stored::Upstream(row) => Ok(self.upstream_view(row, actor.is_operator())),
+            Stored::File(row) => {
                 let own = adapters.iter().filter(|adapter| adapter.model_id == row.id).map(|adapter| adapter.name.clone()).collect();
                 self.model_view(row, own)
-            },
-        );
+            }
+        };
+        let page = Page::of(stored, limit, |stored| stored.name().to_string(), view);
         Ok(Page { data: page.data.into_iter().collect::<Result<_, _>>()?, next: page.next })
     }
 
@@ -55,6 +71,9 @@ impl Control {
     /// # Errors
     /// `model_not_found` when there is none that the actor may see.
     pub async fn model(&self, actor: &Actor, name: &str) -> Result<ModelView, Error> {
+        if let Some(row) = self.visible_upstream(actor, name).await? {
+            return Ok(self.upstream_view(row, actor.is_operator()));
+        }
         let (row, adapters) = self.visible_model(actor, name).await?;
         self.model_view(row, adapters.into_iter().map(|adapter| adapter.name).collect())
     }
@@ -85,6 +104,9 @@ impl Control {
     pub async fn remove_model(&self, actor: &Actor, name: &str) -> Result<ModelView, Error> {
         permit(actor, Action::ManageModels)?;
         let _files = self.shared.model_files.lock().await;
+        if let Some(row) = self.visible_upstream(actor, name).await? {
+            return self.remove_upstream(actor, row).await;
+        }
         let (row, adapters) = self.visible_model(actor, name).await?;
         let open = self.store(|store| store.open_operations()).await?;
         if open.iter().any(|operation| operation.subject.eq_ignore_ascii_case(row.name.as_str())) {
@@ -116,18 +138,32 @@ impl Control {
         Ok(catalogue::entries().iter().map(|entry| CatalogueView::new(entry, budget)).collect())
     }
 
-    /// The model that this text names, and its adapters, if the actor may see it.
+    async fn visible_upstream(&self, actor: &Actor, name: &str) -> Result<Option<UpstreamRow>, Error> {
+        let parsed: ModelName = name.parse().map_err(|_| model_not_found(name))?;
+        permit(actor, Action::SeeModel(&parsed))?;
+        self.find_upstream(&parsed).await
+    }
+
+    /// The model in a file of ours that this text names, and its adapters, if the actor may see it.
     pub(crate) async fn visible_model(&self, actor: &Actor, name: &str) -> Result<(ModelRow, Vec<AdapterRow>), Error> {
         let parsed: ModelName = name.parse().map_err(|_| model_not_found(name))?;
         permit(actor, Action::SeeModel(&parsed))?;
+        let wanted = parsed.clone();
         let found = self
             .store(move |store| {
-                let Some(row) = store.model(&parsed)? else { return Ok(None) };
+                let Some(row) = store.model(&wanted)? else { return Ok(None) };
                 let adapters = store.adapters(row.id)?;
                 Ok(Some((row, adapters)))
             })
             .await?;
-        found.ok_or_else(|| model_not_found(name))
+        match found {
+            Some(found) => Ok(found),
+            None if self.find_upstream(&parsed).await?.is_some() => Err(Error::invalid(
+                "model",
+                format!("Another server serves `{parsed}`: there is nothing here to load, to keep loaded or to adapt."),
+            )),
+            None => Err(model_not_found(name)),
+        }
     }
 
     pub(crate) fn model_view(&self, row: ModelRow, adapters: Vec<ModelName>) -> Result<ModelView, Error> {

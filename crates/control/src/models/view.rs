@@ -3,9 +3,11 @@
 use freehold_domain::{Error, ErrorCode, ModelId, ModelName, Timestamp};
 use freehold_inference::order::{Measurement, Quantization};
 use freehold_models::catalogue::{self, Verdict};
-use freehold_store::ModelRow;
+use freehold_store::{ModelRow, UpstreamRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::upstream::{NewUpstream, UpstreamView};
 
 /// A model, as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -16,28 +18,31 @@ pub struct ModelView {
     /// The name that requests give.
     #[schema(value_type = String, example = "smollm2-135m-instruct")]
     pub name: ModelName,
-    /// How it stands: `unloaded`, `loading`, `ready`.
+    /// How it stands: `unloaded`, `loading`, `ready`; `unreachable` when the server that serves it is.
     pub state: String,
-    /// Where it came from.
+    /// Where it came from; `upstream` for one that another server serves.
     pub source: String,
     /// The licence that the file names.
     pub licence: Option<String>,
+    /// The server that serves it, for operators. What the file would tell is null then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamView>,
     /// The architecture's name.
-    pub architecture: String,
+    pub architecture: Option<String>,
     /// How many weights.
-    pub parameter_count: u64,
+    pub parameter_count: Option<u64>,
     /// How the weights are written: `Q4_1`.
-    pub quantization: String,
+    pub quantization: Option<String>,
     /// The size of the file that is served, in bytes.
-    pub size_bytes: u64,
+    pub size_bytes: Option<u64>,
     /// SHA-256 of the file that is served.
-    pub sha256: String,
+    pub sha256: Option<String>,
     /// Longest prompt and answer together that the model was made for, in tokens.
     pub context_length: u32,
     /// Whether the file brings a chat template.
-    pub chat_template: bool,
+    pub chat_template: Option<bool>,
     /// Bytes of KV cache for one token.
-    pub kv_bytes_per_token: u64,
+    pub kv_bytes_per_token: Option<u64>,
     /// Kept loaded.
     pub pinned: bool,
     /// Its LoRA adapters, used as `model:adapter`.
@@ -90,19 +95,44 @@ impl ModelView {
             state,
             source: row.source,
             licence: row.licence,
-            architecture: row.architecture,
-            parameter_count: row.parameter_count,
-            quantization: row.quantization,
-            size_bytes: row.size_bytes,
-            sha256: row.sha256,
+            upstream: None,
+            architecture: Some(row.architecture),
+            parameter_count: Some(row.parameter_count),
+            quantization: Some(row.quantization),
+            size_bytes: Some(row.size_bytes),
+            sha256: Some(row.sha256),
             context_length: row.context_length,
-            chat_template: row.chat_template,
-            kv_bytes_per_token: row.kv_bytes_per_token,
+            chat_template: Some(row.chat_template),
+            kv_bytes_per_token: Some(row.kv_bytes_per_token),
             pinned: row.pinned,
             adapters,
             measurements,
             added_at: row.added_at,
         })
+    }
+
+    /// Where the server is, is for operators only.
+    pub(super) fn of_upstream(row: UpstreamRow, state: String, for_operator: bool) -> Self {
+        Self {
+            state,
+            source: "upstream".to_owned(),
+            licence: None,
+            upstream: for_operator.then(|| UpstreamView::from(&row)),
+            architecture: None,
+            parameter_count: None,
+            quantization: None,
+            size_bytes: None,
+            sha256: None,
+            context_length: row.context_length,
+            chat_template: None,
+            kv_bytes_per_token: None,
+            pinned: false,
+            adapters: Vec::new(),
+            measurements: Vec::new(),
+            added_at: row.added_at,
+            id: row.id,
+            name: row.name,
+        }
     }
 }
 
@@ -143,8 +173,12 @@ impl Representation {
 #[serde(deny_unknown_fields)]
 pub struct NewModel {
     /// A name of the catalogue, `hf:owner/repo[:file]`, `starter`, or the absolute path of a GGUF file on the
-    /// service's machine.
+    /// service's machine. Left out with `upstream`.
+    #[serde(default)]
     pub source: String,
+    /// The server that serves it, instead of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<NewUpstream>,
     /// The name that requests give; left out: made from the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

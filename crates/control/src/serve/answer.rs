@@ -1,25 +1,38 @@
 //! An answer while it is made.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use freehold_dialects::canonical::{AnswerHead, ChatAnswer, ChatEvent, GatherError, Usage};
 use freehold_dialects::openai;
 use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_ledger::UsageOutcome;
 use freehold_ledger::usage::Quantities;
+use futures::FutureExt;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::upstream;
+use super::whole::Whole;
 use crate::billing::{Receipt, Ticket};
 use crate::metrics::{Metrics, Outcome};
 use crate::workers::Lease;
+
+/// Most events that are given out together, about.
+const EVENTS_AT_ONCE: usize = 64;
+/// Bytes of text in a token, about, where nobody counted them.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// Reads the worker's stream.
 pub(super) enum Decoder {
     Chat(openai::chat::StreamDecoder),
     Completion(openai::completions::StreamDecoder),
+    /// An answer that comes in one piece.
+    Whole(Whole),
 }
 
 impl Decoder {
@@ -31,10 +44,26 @@ impl Decoder {
         Self::Completion(openai::completions::StreamDecoder::new())
     }
 
+    /// Of a server that may not say how many tokens there were.
+    pub(super) fn foreign_chat() -> Self {
+        Self::Chat(openai::chat::StreamDecoder::tolerant())
+    }
+
+    /// Of a server that may not say how many tokens there were.
+    pub(super) fn foreign_completion() -> Self {
+        Self::Completion(openai::completions::StreamDecoder::tolerant())
+    }
+
+    /// Of an answer that comes in one piece.
+    pub(super) fn whole(chat: bool) -> Self {
+        Self::Whole(Whole::new(chat))
+    }
+
     fn push(&mut self, piece: &[u8], events: &mut Vec<ChatEvent>) {
         match self {
             Self::Chat(decoder) => decoder.push(piece, events),
             Self::Completion(decoder) => decoder.push(piece, events),
+            Self::Whole(whole) => whole.push(piece, events),
         }
     }
 
@@ -42,13 +71,16 @@ impl Decoder {
         match self {
             Self::Chat(decoder) => decoder.running_usage(),
             Self::Completion(decoder) => decoder.running_usage(),
+            Self::Whole(_) => None,
         }
     }
 
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) {
+    /// The body is over: as it should be, or `broken` off.
+    fn finish(&mut self, broken: bool, events: &mut Vec<ChatEvent>) {
         match self {
             Self::Chat(decoder) => decoder.finish(events),
             Self::Completion(decoder) => decoder.finish(events),
+            Self::Whole(whole) => whole.finish(broken, events),
         }
     }
 }
@@ -66,7 +98,11 @@ pub struct Answer {
     /// Ends of choices, which wait until what the answer costs is on the disk.
     held: Vec<ChatEvent>,
     over: bool,
-    _lease: Lease,
+    /// Another server is at it, which does not know the deadline.
+    foreign: Option<Pin<Box<Sleep>>>,
+    /// Nothing goes out after this.
+    until: Option<Instant>,
+    lease: Lease,
 }
 
 /// A whole answer.
@@ -87,11 +123,13 @@ pub(super) struct Bill {
     pieces: u64,
     /// What the worker says it has used so far.
     running: Option<Quantities>,
+    /// Bytes of them.
+    bytes: u64,
 }
 
 impl Bill {
     pub(super) fn new(ticket: Ticket, prompt_tokens: u64) -> Self {
-        Self { ticket: Some(ticket), prompt_tokens, pieces: 0, running: None }
+        Self { ticket: Some(ticket), prompt_tokens, pieces: 0, running: None, bytes: 0 }
     }
 
     /// What was served so far, as far as it is known. Before the first piece the prompt was not computed.
@@ -101,6 +139,17 @@ impl Bill {
             (_, Some(running)) => running,
             (pieces, None) => Quantities::tokens(self.prompt_tokens, 0, pieces),
         }
+    }
+
+    /// More pieces came than the request was admitted for, by far: a piece is not always a token.
+    fn is_beyond_its_bound(&self) -> bool {
+        const SLACK: u64 = 64;
+        self.ticket.as_ref().is_some_and(|ticket| self.pieces > ticket.output_max().saturating_mul(2).saturating_add(SLACK))
+    }
+
+    fn count(&mut self, text: &str) {
+        self.pieces += 1;
+        self.bytes += text.len() as u64;
     }
 
     fn end(&mut self, outcome: UsageOutcome) {
@@ -136,7 +185,17 @@ impl Answer {
     ) -> Self {
         metrics.begun(&model);
         let meter = Meter { metrics, model, received, first_token: None, last_token: None, usage: None, failed: false };
-        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, _lease: lease }
+        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, foreign: None, until: None, lease }
+    }
+
+    /// Another server is at it, until the deadline.
+    pub(super) fn of_foreign(self, deadline: Instant) -> Self {
+        Self { foreign: Some(Box::pin(tokio::time::sleep_until(deadline.into()))), ..self }
+    }
+
+    /// Nothing goes out after this: a client that reads slowly does not keep its place for ever.
+    pub(super) fn until(self, until: Instant) -> Self {
+        Self { until: Some(until), ..self }
     }
 
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
@@ -152,29 +211,23 @@ impl Answer {
             if self.over {
                 return None;
             }
+            if let Some(error) = self.must_end() {
+                self.over = true;
+                events.push(ChatEvent::Error(error));
+                break;
+            }
             let frame = tokio::select! {
+                biased;
                 frame = self.body.frame() => frame,
-                () = self.cut.cancelled() => {
-                    self.over = true;
-                    events.push(ChatEvent::Error(stopping()));
-                    break;
-                }
+                () = self.cut.cancelled() => continue,
+                () = passed(&mut self.foreign) => continue,
             };
-            match frame {
-                Some(Ok(frame)) => {
-                    if let Some(piece) = frame.data_ref() {
-                        self.decoder.push(piece, &mut events);
-                    }
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(%error, model = %self.meter.model, "a worker's answer broke off");
-                    self.decoder.finish(&mut events);
-                    self.over = true;
-                }
-                None => {
-                    self.decoder.finish(&mut events);
-                    self.over = true;
-                }
+            self.take(frame, &mut events);
+            if !events.is_empty() && !self.over {
+                self.take_more(&mut events).await;
+            }
+            if self.foreign.is_some() {
+                blame(&self.meter.model, &mut events);
             }
             self.bill.running = self.decoder.running_usage().as_ref().map(quantities);
             self.hold_back(&mut events);
@@ -182,6 +235,49 @@ impl Answer {
         self.charge(&mut events).await;
         self.meter.see(&events);
         Some(events)
+    }
+
+    /// Why the answer ends now, whatever else may come.
+    fn must_end(&self) -> Option<Error> {
+        if self.cut.is_cancelled() {
+            return Some(stopping());
+        }
+        let is_late = self.foreign.as_ref().is_some_and(|deadline| deadline.deadline() <= tokio::time::Instant::now());
+        if is_late {
+            return Some(upstream::late(&self.meter.model));
+        }
+        let message = "The answer was not read before the request's deadline.";
+        self.until.filter(|until| *until <= Instant::now()).map(|_| Error::new(ErrorCode::DeadlineExceeded, message))
+    }
+
+    /// Reads what came, or that nothing more comes.
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, hyper::Error>>, events: &mut Vec<ChatEvent>) {
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(piece) = frame.data_ref() {
+                    self.decoder.push(piece, events);
+                }
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, model = %self.meter.model, "the answer of a model's server broke off");
+                self.decoder.finish(true, events);
+                self.over = true;
+            }
+            None => {
+                self.decoder.finish(false, events);
+                self.over = true;
+            }
+        }
+    }
+
+    /// Takes what has come by now too, so that a busy service hands over several pieces at once. Whoever reads the server's
+    /// socket is given the time to; nobody waits for what is not there yet.
+    async fn take_more(&mut self, events: &mut Vec<ChatEvent>) {
+        while !self.over && events.len() < EVENTS_AT_ONCE {
+            tokio::task::yield_now().await;
+            let Some(frame) = self.body.frame().now_or_never() else { break };
+            self.take(frame, events);
+        }
     }
 
     /// Keeps the ends of choices until the account of the answer comes, and puts them before it: a client that sees
@@ -196,18 +292,31 @@ impl Answer {
     /// Counts what goes out, and settles when the end is among it.
     async fn charge(&mut self, events: &mut Vec<ChatEvent>) {
         let mut usage = None;
-        for event in &*events {
+        for event in &mut *events {
             match event {
-                ChatEvent::Text { .. } | ChatEvent::ToolCallStart { .. } | ChatEvent::ToolCallArguments { .. } => self.bill.pieces += 1,
-                ChatEvent::Usage(found) => usage = Some(quantities(found)),
+                ChatEvent::Text { text, .. } => self.bill.count(text),
+                ChatEvent::ToolCallStart { name, .. } => self.bill.count(name),
+                ChatEvent::ToolCallArguments { fragment, .. } => self.bill.count(fragment),
+                ChatEvent::Usage(found) if self.foreign.is_some() && *found == Usage::default() && self.bill.pieces > 0 => {
+                    *found = self.estimate();
+                    usage = Some((quantities(found), None));
+                }
+                ChatEvent::Usage(found) => usage = Some((quantities(found), Some(quantities(found)))),
                 // The deadline is the client's as much as the service's: what came before it was served.
                 ChatEvent::Error(error) if error.code == ErrorCode::DeadlineExceeded => self.bill.end(UsageOutcome::Cancelled),
                 ChatEvent::Error(_) => self.bill.end(UsageOutcome::Failed),
                 ChatEvent::Start | ChatEvent::Finish { .. } => {}
             }
         }
-        let Some((served, ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
-        match ticket.settle(UsageOutcome::Complete, served, Some(served)).await {
+        if self.foreign.is_some() && self.bill.is_beyond_its_bound() {
+            tracing::warn!(model = %self.meter.model, pieces = self.bill.pieces, "a server gives more than it was asked for");
+            self.bill.end(UsageOutcome::Cancelled);
+            self.over = true;
+            *events = vec![ChatEvent::Error(upstream::too_much(&self.meter.model))];
+            return;
+        }
+        let Some(((served, reported), ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
+        match ticket.settle(UsageOutcome::Complete, served, reported).await {
             Ok(receipt) => self.receipt = Some(receipt),
             Err(error) => {
                 // An end that is not on the disk must not leave the service.
@@ -215,6 +324,15 @@ impl Answer {
                 self.over = true;
             }
         }
+    }
+
+    /// The account of an answer whose server gives none: the pieces that came, as a token each; of an answer that came
+    /// whole, a token for every four bytes. Nobody here knows how many tokens the prompt had, so it is not charged.
+    fn estimate(&self) -> Usage {
+        self.lease.note_no_account();
+        let whole = matches!(self.decoder, Decoder::Whole(_));
+        let tokens = if whole { self.bill.bytes.div_ceil(BYTES_PER_TOKEN) } else { self.bill.pieces };
+        Usage { prompt_tokens: 0, cached_tokens: 0, completion_tokens: u32::try_from(tokens).unwrap_or(u32::MAX) }
     }
 
     /// The whole answer.
@@ -233,6 +351,23 @@ impl Answer {
         }
         let receipt = self.receipt.take().ok_or_else(|| Error::internal("an answer that ended without its account"))?;
         Ok(Finished { head: self.head, answer, receipt })
+    }
+}
+
+/// Resolves when a deadline has passed; never, if there is none.
+async fn passed(deadline: &mut Option<Pin<Box<Sleep>>>) {
+    match deadline {
+        Some(deadline) => deadline.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says of every error that a server's answer carries what it means to a client.
+fn blame(model: &ModelName, events: &mut [ChatEvent]) {
+    for event in events {
+        if let ChatEvent::Error(error) = event {
+            *error = upstream::blame(model, error.clone());
+        }
     }
 }
 

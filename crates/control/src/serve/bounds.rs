@@ -10,7 +10,7 @@ const TEMPLATE_TOKENS: u64 = 512;
 /// What a template adds to a message or a tool.
 const MESSAGE_TOKENS: u64 = 64;
 /// Tokens of a continued text when nobody says how many: OpenAI's default.
-const COMPLETION_TOKENS_DEFAULT: u64 = 16;
+pub(super) const COMPLETION_TOKENS_DEFAULT: u32 = 16;
 
 /// The most that a request can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ fn prompt(prompt: &Prompt) -> u64 {
 
 /// Of texts to be continued.
 pub(super) fn completion(request: &CompletionRequest) -> Bound {
-    let output = request.sampling.max_tokens.map_or(COMPLETION_TOKENS_DEFAULT, u64::from);
+    let output = request.sampling.max_tokens.map_or(u64::from(COMPLETION_TOKENS_DEFAULT), u64::from);
     Bound {
         prompt: request.prompts.iter().map(prompt).sum(),
         output: Some(output),

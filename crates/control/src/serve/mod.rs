@@ -10,6 +10,8 @@ mod answer;
 mod bounds;
 mod host;
 mod registry;
+mod upstream;
+mod whole;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use answer::{Answer, Finished};
 use answer::{Bill, Decoder};
 use registry::Registry;
+use upstream::Recipient;
 
 use crate::auth::{Action, Actor, Tenancy, model_not_found, permit};
 use crate::billing::{Ask, Receipt, Ticket};
@@ -49,11 +52,16 @@ pub struct Serving {
 /// Where a worker says how many tokens a prompt has, before it answers.
 const PROMPT_TOKENS: &str = "x-freehold-prompt-tokens";
 
+/// How long after its deadline an answer may still be read.
+const READING_MAX: Duration = Duration::from_secs(60);
+
 /// How a request is sent and metered.
 struct Route {
     path: &'static str,
     meter: &'static str,
     bound: bounds::Bound,
+    /// It is a conversation, not a text to be continued.
+    chat: bool,
 }
 
 /// One request, as the HTTP side knows it.
@@ -98,6 +106,7 @@ impl Serving {
     /// Forgets what is remembered of a model that was changed or removed.
     pub fn forget(&self, model: &ModelName) {
         self.registry.forget(model);
+        self.workers.forget_upstream(model);
     }
 
     /// Answers a conversation.
@@ -106,13 +115,16 @@ impl Serving {
     /// Everything that can be known before the first token.
     pub async fn chat(&self, actor: &Actor, request: &ChatRequest, call: Call) -> Result<Answer, Error> {
         let mut wire = request.clone();
-        (wire.stream, wire.include_usage) = (true, true);
-        let ask = |model: String, extensions: &Extensions| {
-            wire.model = model;
-            openai::chat::encode_request(&wire, extensions)
+        let ask = |to: Recipient| {
+            // Our workers are always asked for a stream; another server for what the client wants, and not in its name.
+            wire.stream = request.stream || !to.foreign;
+            wire.include_usage = wire.stream;
+            wire.user = wire.user.take_if(|_| !to.foreign);
+            wire.model = to.model;
+            openai::chat::encode_request(&wire, &to.extensions)
         };
-        let route = Route { path: "/v1/chat/completions", meter: "chat", bound: bounds::chat(request) };
-        self.stream(actor, &request.model, route, Decoder::chat(), call, ask).await
+        let route = Route { path: "/v1/chat/completions", meter: "chat", bound: bounds::chat(request), chat: true };
+        self.stream(actor, &request.model, route, call, ask).await
     }
 
     /// Continues texts.
@@ -121,13 +133,18 @@ impl Serving {
     /// Everything that can be known before the first token.
     pub async fn complete(&self, actor: &Actor, request: &CompletionRequest, call: Call) -> Result<Answer, Error> {
         let mut wire = request.clone();
-        (wire.stream, wire.include_usage) = (true, true);
-        let ask = |model: String, extensions: &Extensions| {
-            wire.model = model;
-            openai::completions::encode_request(&wire, extensions)
+        // What is held is what is asked for, whatever another server takes for granted.
+        wire.sampling.max_tokens.get_or_insert(bounds::COMPLETION_TOKENS_DEFAULT);
+        let ask = |to: Recipient| {
+            // Our workers are always asked for a stream; another server for what the client wants, and not in its name.
+            wire.stream = request.stream || !to.foreign;
+            wire.include_usage = wire.stream;
+            wire.user = wire.user.take_if(|_| !to.foreign);
+            wire.model = to.model;
+            openai::completions::encode_request(&wire, &to.extensions)
         };
-        let route = Route { path: "/v1/completions", meter: "completion", bound: bounds::completion(request) };
-        self.stream(actor, &request.model, route, Decoder::completion(), call, ask).await
+        let route = Route { path: "/v1/completions", meter: "completion", bound: bounds::completion(request), chat: false };
+        self.stream(actor, &request.model, route, call, ask).await
     }
 
     /// Turns texts into vectors. The receipt is to be confirmed when the answer was handed over.
@@ -137,11 +154,22 @@ impl Serving {
     pub async fn embed(&self, actor: &Actor, request: &EmbeddingRequest, call: Call) -> Result<(EmbeddingResponse, Receipt), Error> {
         let (caller, spec, reference) = self.find(actor, &request.model).await?;
         let ticket = self.admit(actor, caller, &spec, "embedding", bounds::embedding(request), call).await?;
-        let wire = EmbeddingRequest { model: reference.to_string(), ..request.clone() };
+        let to = self.to(&spec, caller, &reference);
+        let wire = EmbeddingRequest { model: to.model, user: request.user.clone().filter(|_| !to.foreign), ..request.clone() };
         let wire = openai::embeddings::encode_request(&wire, &Extensions::default());
-        let (_lease, answer) = self.post(&spec, caller, "/v1/embeddings", wire, call).await?;
-        let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
-        let response = openai::embeddings::decode_answer(&body)?;
+        let (_lease, answer) = self.ask(&spec, caller, "/v1/embeddings", wire, call).await?;
+        let response = match &spec.upstream {
+            None => {
+                let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
+                openai::embeddings::decode_answer(&body)?
+            }
+            Some(_) => {
+                let body = upstream::within(call.received + self.deadline, &spec.name, read_whole(answer.into_body())).await?;
+                let decoded =
+                    body.map_err(|error| worker_lost(error.to_string())).and_then(|body| openai::embeddings::decode_answer(&body));
+                decoded.map_err(|error| upstream::blame(&spec.name, error))?
+            }
+        };
         let served = Quantities::tokens(u64::from(response.prompt_tokens), 0, 0);
         let receipt = ticket.settle(UsageOutcome::Complete, served, Some(served)).await?;
         Ok((EmbeddingResponse { model: request.model.clone(), ..response }, receipt))
@@ -160,6 +188,11 @@ impl Serving {
             let card = |id: String| ModelCard { id, created_s: row.added_at.unix_s(), owned_by: registry::owner(&row) };
             cards.push(card(row.name.to_string()));
             cards.extend(adapters.iter().map(|adapter| card(format!("{}:{}", row.name, adapter.name))));
+        }
+        for row in self.control.upstreams().await? {
+            if permit(actor, Action::SeeModel(&row.name)).is_ok() {
+                cards.push(ModelCard { id: row.name.to_string(), created_s: row.added_at.unix_s(), owned_by: row.provider });
+            }
         }
         Ok(cards)
     }
@@ -205,17 +238,20 @@ impl Serving {
         actor: &Actor,
         model: &str,
         route: Route,
-        decoder: Decoder,
         call: Call,
-        ask: impl FnOnce(String, &Extensions) -> Vec<u8>,
+        ask: impl FnOnce(Recipient) -> Vec<u8>,
     ) -> Result<Answer, Error> {
         let (caller, spec, reference) = self.find(actor, model).await?;
         let ticket = self.admit(actor, caller, &spec, route.meter, route.bound, call).await?;
-        let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()), running_usage: true };
-        let (lease, response) = self.post(&spec, caller, route.path, ask(reference.to_string(), &extensions), call).await?;
+        let (lease, response) = self.ask(&spec, caller, route.path, ask(self.to(&spec, caller, &reference)), call).await?;
+        let decoder = match &spec.upstream {
+            None if route.chat => Decoder::chat(),
+            None => Decoder::completion(),
+            Some(_) => upstream::decoder(&spec, &response, route.chat)?,
+        };
         let prompt_tokens = response.headers().get(PROMPT_TOKENS).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
         let head = AnswerHead { id: call.id.to_string(), model: model.to_owned(), created_s: self.control.now().unix_s() };
-        Ok(Answer::new(
+        let answer = Answer::new(
             head,
             spec.name.clone(),
             response.into_body(),
@@ -225,7 +261,38 @@ impl Serving {
             Arc::clone(&self.metrics),
             call.received,
             self.cut.clone(),
-        ))
+        );
+        let deadline = call.received + self.deadline;
+        // A worker knows the deadline and ends by itself: what comes later is read by a client that takes its time.
+        Ok(if spec.upstream.is_some() { answer.of_foreign(deadline) } else { answer.until(deadline + READING_MAX) })
+    }
+
+    /// To whom a request goes: the model's worker, or the server that serves it.
+    fn to(&self, spec: &ModelSpec, caller: &Tenancy, reference: &ModelRef) -> Recipient {
+        match &spec.upstream {
+            Some(upstream) => self.recipient(upstream, caller.tenant),
+            None => {
+                let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()), running_usage: true, old_max_tokens: false };
+                Recipient { model: reference.to_string(), extensions, foreign: false }
+            }
+        }
+    }
+
+    /// Asks whoever is to answer.
+    async fn ask(
+        &self,
+        spec: &ModelSpec,
+        caller: &Tenancy,
+        path: &str,
+        body: Vec<u8>,
+        call: Call,
+    ) -> Result<(Lease, http::Response<hyper::body::Incoming>), Error> {
+        if spec.upstream.is_none() {
+            return self.post(spec, caller, path, body, call).await;
+        }
+        let lease = self.workers.lease(spec, call.received + self.deadline).await?;
+        let response = self.post_upstream(&lease, &spec.name, path, body, call).await?;
+        Ok((lease, response))
     }
 
     /// Lets the request begin, with the most that it can cost held.
@@ -240,7 +307,16 @@ impl Serving {
     ) -> Result<Ticket, Error> {
         let context = u64::from(self.workers.context_tokens(spec));
         let (prompt_max, output_max) = bound.within(context);
-        let ask = Ask { tenant: caller.tenant, key: actor.key(), model: &spec.name, request: call.id, meter, prompt_max, output_max };
+        let ask = Ask {
+            tenant: caller.tenant,
+            key: actor.key(),
+            model: &spec.name,
+            request: call.id,
+            provider: spec.provider(),
+            meter,
+            prompt_max,
+            output_max,
+        };
         self.control.admit_request(ask).await
     }
 

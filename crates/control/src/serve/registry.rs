@@ -9,9 +9,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use freehold_domain::{Error, ModelName};
 use freehold_inference::order::AdapterFile;
-use freehold_store::{AdapterRow, ModelRow};
+use freehold_store::{AdapterRow, ModelRow, UpstreamRow};
 
 use crate::facade::Control;
+use crate::models::upstream;
 use crate::workers::ModelSpec;
 
 #[derive(Debug, Default)]
@@ -31,13 +32,16 @@ impl Registry {
         let name = model.clone();
         let found = control
             .store(move |store| {
-                let Some(row) = store.model(&name)? else { return Ok(None) };
+                let Some(row) = store.model(&name)? else { return Ok(store.upstream(&name)?.map(Found::Upstream)) };
                 let adapters = store.adapters(row.id)?;
-                Ok(Some((row, adapters)))
+                Ok(Some(Found::File(row, adapters)))
             })
             .await?;
-        let Some((row, adapters)) = found else { return Ok(None) };
-        let spec = Arc::new(spec(&row, &adapters));
+        let spec = match found {
+            None => return Ok(None),
+            Some(Found::File(row, adapters)) => Arc::new(spec(&row, &adapters)),
+            Some(Found::Upstream(row)) => Arc::new(upstream_spec(control, &row)?),
+        };
         let mut specs = self.specs.write().unwrap_or_else(PoisonError::into_inner);
         if self.generation.load(Ordering::Acquire) == generation {
             specs.insert(key, Arc::clone(&spec));
@@ -52,7 +56,13 @@ impl Registry {
     }
 }
 
-/// Every model with its adapters.
+/// A model as it is stored.
+enum Found {
+    File(ModelRow, Vec<AdapterRow>),
+    Upstream(UpstreamRow),
+}
+
+/// Every model that is a file of ours, with its adapters.
 pub(super) async fn read_all(control: &Control) -> Result<Vec<(ModelRow, Vec<AdapterRow>)>, Error> {
     let read =
         control.store(|store| store.models()?.into_iter().map(|row| store.adapters(row.id).map(|adapters| (row, adapters))).collect());
@@ -76,5 +86,19 @@ fn spec(row: &ModelRow, adapters: &[AdapterRow]) -> ModelSpec {
             .iter()
             .map(|adapter| AdapterFile { name: adapter.name.to_string(), path: PathBuf::from(&adapter.path) })
             .collect(),
+        upstream: None,
     }
+}
+
+fn upstream_spec(control: &Control, row: &UpstreamRow) -> Result<ModelSpec, Error> {
+    Ok(ModelSpec {
+        name: row.name.clone(),
+        path: PathBuf::new(),
+        file_bytes: 0,
+        context_length: row.context_length,
+        kv_bytes_per_token: 0,
+        pinned: false,
+        adapters: Vec::new(),
+        upstream: Some(Arc::new(upstream::spec(control, row)?)),
+    })
 }

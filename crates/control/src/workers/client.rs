@@ -1,4 +1,4 @@
-//! HTTP to a worker over its Unix socket.
+//! HTTP to a worker over its Unix socket, or to another server over TCP.
 //!
 //! **Invariant:** dropping a response's body closes the connection, which is how a worker learns that nobody wants
 //! the rest.
@@ -8,15 +8,21 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::UnixStream;
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::{TcpStream, UnixStream};
 
 /// Most bytes of an answer that is read whole.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -30,30 +36,75 @@ pub enum ClientError {
     /// The worker cannot be reached, or the connection broke.
     #[error("the worker cannot be reached: {0}")]
     Connection(#[from] hyper_util::client::legacy::Error),
+    /// The certificates to trust cannot be read.
+    #[error("the certificates cannot be used: {0}")]
+    Certificates(String),
     /// The answer broke off or is too large.
     #[error("the worker's answer cannot be read: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// How long it may take to reach a server: its name, the connection, TLS.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// A connection to a server that was not used for so long is closed: uvicorn, and so vLLM, closes its own after 5 s, and a
+/// request that meets that is lost.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+/// Most connections to a worker that wait for their next request.
+const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// A server that is asked over TCP.
+#[derive(Clone, Debug)]
+pub struct Server<'a> {
+    /// The address of its API, without a slash at the end; it stands for the `/v1` of paths.
+    pub url: &'a str,
+    /// The value of `Authorization`.
+    pub authorization: Option<&'a HeaderValue>,
+    /// Certificates in PEM that it may be signed by, beside the public ones.
+    pub ca_pem: Option<&'a str>,
+    /// Most connections that wait for their next request.
+    pub idle_connections_max: usize,
+}
+
 /// A client of one worker.
 #[derive(Clone, Debug)]
 pub struct WorkerClient {
-    client: Client<SocketConnector, Full<Bytes>>,
-    socket: Arc<PathBuf>,
+    client: Client<Connector, Full<Bytes>>,
+    base: Arc<str>,
+    authorization: Option<HeaderValue>,
+    socket: Option<Arc<PathBuf>>,
 }
 
 impl WorkerClient {
     /// A client of the worker behind `socket`. Connects when it is first used.
     pub fn new(socket: &Path) -> Self {
         let socket = Arc::new(socket.to_owned());
-        let connector = SocketConnector { socket: Arc::clone(&socket) };
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(connector);
-        Self { client, socket }
+        let connector = Connector::Socket(Arc::clone(&socket));
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_CONNECTIONS_MAX).build(connector);
+        Self { client, base: "http://worker/v1".into(), authorization: None, socket: Some(socket) }
+    }
+
+    /// A client of another server. Connects when it is first used; over TLS only to who proves that it is the server.
+    ///
+    /// # Errors
+    /// The certificates are none.
+    pub fn to_server(server: &Server<'_>) -> Result<Self, ClientError> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_PATIENCE));
+        http.set_keepalive(Some(IDLE_MAX));
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls(server.ca_pem)?).https_or_http().enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(server.idle_connections_max)
+            .build(Connector::Server(tls));
+        Ok(Self { client, base: server.url.into(), authorization: server.authorization.cloned(), socket: None })
     }
 
     /// Both reach the same process: a worker that is started again has a socket of its own.
     pub(super) fn is_of(&self, other: &Self) -> bool {
-        self.socket == other.socket
+        self.socket.is_some() && self.socket == other.socket
     }
 
     /// Sends a JSON body and returns the answer's head and its body as it comes.
@@ -61,11 +112,11 @@ impl WorkerClient {
     /// # Errors
     /// The worker cannot be reached.
     pub async fn post(&self, path: &str, headers: &[(&'static str, String)], body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let mut request = Request::post(uri(path)).header("content-type", "application/json");
+        let mut request = Request::post(self.uri(path)).header("content-type", "application/json");
         for (name, value) in headers {
             request = request.header(*name, value);
         }
-        Ok(self.client.request(request.body(Full::new(body))?).await?)
+        self.send(request, Full::new(body)).await
     }
 
     /// Asks for a path and returns status and body.
@@ -73,10 +124,54 @@ impl WorkerClient {
     /// # Errors
     /// The worker cannot be reached, or its answer breaks off.
     pub async fn get(&self, path: &str) -> Result<(u16, Bytes), ClientError> {
-        let answer = self.client.request(Request::get(uri(path)).body(Full::default())?).await?;
+        let answer = self.send(Request::get(self.uri(path)), Full::default()).await?;
         let status = answer.status().as_u16();
         Ok((status, read_whole(answer.into_body()).await?))
     }
+
+    /// Asks for an address of the server that is not of its API, without the key.
+    ///
+    /// # Errors
+    /// The server cannot be reached.
+    pub async fn head_of(&self, uri: &str) -> Result<Response<Incoming>, ClientError> {
+        Ok(self.client.request(Request::get(uri).body(Full::default())?).await?)
+    }
+
+    async fn send(&self, request: http::request::Builder, body: Full<Bytes>) -> Result<Response<Incoming>, ClientError> {
+        let mut request = request.body(body)?;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        Ok(self.client.request(request).await?)
+    }
+
+    fn uri(&self, path: &str) -> String {
+        match path.strip_prefix("/v1/") {
+            Some(rest) => format!("{}/{rest}", self.base),
+            None => format!("{}{path}", self.base.strip_suffix("/v1").unwrap_or(&self.base)),
+        }
+    }
+}
+
+/// The public certificates and those that are named: nobody else is believed.
+fn tls(ca_pem: Option<&str>) -> Result<ClientConfig, ClientError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(pem) = ca_pem {
+        let mut added = 0;
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate = certificate.map_err(|error| ClientError::Certificates(error.to_string()))?;
+            roots.add(certificate).map_err(|error| ClientError::Certificates(error.to_string()))?;
+            added += 1;
+        }
+        if added == 0 {
+            return Err(ClientError::Certificates("there is none in the text".to_owned()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Certificates(error.to_string()))?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Reads the whole of a body.
@@ -87,55 +182,102 @@ pub async fn read_whole(body: Incoming) -> Result<Bytes, ClientError> {
     Ok(Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(ClientError::Body)?.to_bytes())
 }
 
-fn uri(path: &str) -> String {
-    format!("http://worker{path}")
-}
-
+/// The way to a worker or to a server.
 #[derive(Clone, Debug)]
-struct SocketConnector {
-    socket: Arc<PathBuf>,
+enum Connector {
+    Socket(Arc<PathBuf>),
+    Server(HttpsConnector<HttpConnector>),
 }
 
-impl tower::Service<Uri> for SocketConnector {
-    type Response = SocketStream;
-    type Error = std::io::Error;
-    type Future = Pin<Box<dyn Future<Output = std::io::Result<SocketStream>> + Send>>;
+type ConnectError = Box<dyn std::error::Error + Send + Sync>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
+impl tower::Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        match self {
+            Self::Socket(_) => Poll::Ready(Ok(())),
+            Self::Server(server) => server.poll_ready(context),
+        }
     }
 
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let socket = Arc::clone(&self.socket);
-        Box::pin(async move { Ok(SocketStream(TokioIo::new(UnixStream::connect(&*socket).await?))) })
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        match self {
+            Self::Socket(socket) => {
+                let socket = Arc::clone(socket);
+                Box::pin(async move { Ok(Stream::Socket(TokioIo::new(UnixStream::connect(&*socket).await?))) })
+            }
+            Self::Server(server) => {
+                let connecting = server.call(uri);
+                Box::pin(async move { Ok(Stream::Server(Box::new(tokio::time::timeout(CONNECT_PATIENCE, connecting).await??))) })
+            }
+        }
     }
 }
 
-/// A Unix socket with the one method that the client's pool asks for.
-struct SocketStream(TokioIo<UnixStream>);
+/// A connection.
+enum Stream {
+    Socket(TokioIo<UnixStream>),
+    Server(Box<MaybeHttpsStream<TokioIo<TcpStream>>>),
+}
 
-impl Connection for SocketStream {
+impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        match self {
+            Self::Socket(_) => Connected::new(),
+            Self::Server(stream) => stream.connected(),
+        }
     }
 }
 
-impl hyper::rt::Read for SocketStream {
+impl hyper::rt::Read for Stream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: hyper::rt::ReadBufCursor<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        match &mut *self {
+            Self::Socket(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Server(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
     }
 }
 
-impl hyper::rt::Write for SocketStream {
+impl hyper::rt::Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        match &mut *self {
+            Self::Socket(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Server(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        match &mut *self {
+            Self::Socket(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Server(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Socket(stream) => stream.is_write_vectored(),
+            Self::Server(stream) => stream.is_write_vectored(),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        match &mut *self {
+            Self::Socket(stream) => Pin::new(stream).poll_flush(context),
+            Self::Server(stream) => Pin::new(stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        match &mut *self {
+            Self::Socket(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Server(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 }

@@ -17,6 +17,7 @@ mod client;
 mod pool;
 mod process;
 mod supervisor;
+mod upstream;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +31,8 @@ use tokio::sync::Notify;
 pub use client::{ClientError, WorkerClient, read_whole};
 use pool::{Pool, Turn};
 use process::Launcher;
+pub use upstream::UpstreamSpec;
+use upstream::{Place, Upstreams};
 
 /// Most requests that wait for a model to be loaded.
 const WAITING_MAX: u32 = 4096;
@@ -88,6 +91,15 @@ pub struct ModelSpec {
     pub pinned: bool,
     /// Its adapters.
     pub adapters: Vec<AdapterFile>,
+    /// The server that serves it; there is no file then, and no worker is started.
+    pub upstream: Option<Arc<UpstreamSpec>>,
+}
+
+impl ModelSpec {
+    /// Who fulfils, as usage records name it.
+    pub fn provider(&self) -> &str {
+        self.upstream.as_ref().map_or("own", |upstream| &upstream.provider)
+    }
 }
 
 /// The worker of a model, as `status` shows it.
@@ -95,7 +107,8 @@ pub struct ModelSpec {
 pub struct WorkerStatus {
     /// The model.
     pub model: ModelName,
-    /// `starting`, `ready`, `draining`, `stopping` or `failed`.
+    /// `starting`, `ready`, `draining`, `stopping` or `failed`; of a model that another server serves `ready` or
+    /// `unreachable`.
     pub state: &'static str,
     /// The process.
     pub pid: Option<u32>,
@@ -122,6 +135,7 @@ struct Shared {
     settings: WorkerSettings,
     launcher: Launcher,
     pool: Mutex<Pool>,
+    upstreams: Upstreams,
     waiting: AtomicU32,
     changed: Notify,
 }
@@ -130,6 +144,20 @@ struct Shared {
 #[derive(Debug)]
 pub struct Lease {
     client: WorkerClient,
+    held: Held,
+}
+
+/// What a lease holds.
+#[derive(Debug)]
+enum Held {
+    #[expect(dead_code, reason = "it is given back when it goes")]
+    Worker(Use),
+    Upstream(Place),
+}
+
+/// A use of a worker.
+#[derive(Debug)]
+struct Use {
     users: Arc<AtomicU32>,
     shared: Arc<Shared>,
     model: ModelName,
@@ -140,9 +168,27 @@ impl Lease {
     pub fn client(&self) -> &WorkerClient {
         &self.client
     }
+
+    fn of_upstream(client: WorkerClient, place: Place) -> Self {
+        Self { client, held: Held::Upstream(place) }
+    }
+
+    /// Notes that the server behind it does not say how many tokens there were.
+    pub fn note_no_account(&self) {
+        if let Held::Upstream(place) = &self.held {
+            place.note_no_account();
+        }
+    }
+
+    /// Notes whether the server behind it could be reached.
+    pub fn note_reachable(&self, reachable: bool) {
+        if let Held::Upstream(place) = &self.held {
+            place.note(reachable);
+        }
+    }
 }
 
-impl Drop for Lease {
+impl Drop for Use {
     fn drop(&mut self) {
         self.users.fetch_sub(1, Ordering::AcqRel);
         self.shared.pool().released(&self.model, Instant::now());
@@ -160,7 +206,14 @@ impl Workers {
         let launcher = Launcher::new(settings.program.clone(), settings.arguments.clone(), settings.keep_spare);
         launcher.prepare_spare();
         let pool = Pool::new(settings.memory_budget_bytes);
-        let shared = Arc::new(Shared { settings, launcher, pool: Mutex::new(pool), waiting: AtomicU32::new(0), changed: Notify::new() });
+        let shared = Arc::new(Shared {
+            settings,
+            launcher,
+            pool: Mutex::new(pool),
+            upstreams: Upstreams::default(),
+            waiting: AtomicU32::new(0),
+            changed: Notify::new(),
+        });
         tokio::spawn(supervisor::unload_idle(Arc::downgrade(&shared)));
         Ok(Self { shared })
     }
@@ -170,13 +223,17 @@ impl Workers {
     /// # Errors
     /// `unavailable` when it cannot be loaded, `deadline_exceeded`, `rate_limited` when too many wait already.
     pub async fn lease(&self, spec: &ModelSpec, deadline: Instant) -> Result<Lease, Error> {
+        if let Some(upstream) = &spec.upstream {
+            return self.shared.upstreams.lease(spec, upstream, deadline).await;
+        }
         let _waiting = Waiting::enter(&self.shared)?;
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
             match self.shared.turn(spec)? {
                 Some((client, users)) => {
-                    return Ok(Lease { client, users, shared: Arc::clone(&self.shared), model: spec.name.clone() });
+                    let held = Held::Worker(Use { users, shared: Arc::clone(&self.shared), model: spec.name.clone() });
+                    return Ok(Lease { client, held });
                 }
                 None => tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| {
                     Error::new(
@@ -247,7 +304,15 @@ impl Workers {
 
     /// The workers, by model.
     pub fn status(&self) -> Vec<WorkerStatus> {
-        self.shared.pool().status()
+        let mut status = self.shared.pool().status();
+        status.extend(self.shared.upstreams.status());
+        status.sort_by(|one, other| one.model.cmp(&other.model));
+        status
+    }
+
+    /// Lets go of the server of a model that was changed or removed.
+    pub fn forget_upstream(&self, model: &ModelName) {
+        self.shared.upstreams.forget(model);
     }
 
     /// Memory for all workers together, and what is reserved of it, in bytes.
@@ -317,7 +382,7 @@ impl Shared {
 impl Workers {
     /// Tokens of context that a model is given.
     pub fn context_tokens(&self, spec: &ModelSpec) -> u32 {
-        self.shared.settings.context_tokens(spec)
+        if spec.upstream.is_some() { spec.context_length } else { self.shared.settings.context_tokens(spec) }
     }
 }
 

@@ -407,6 +407,7 @@ mod tests {
             kv_bytes_per_token: 0,
             pinned,
             adapters: Vec::new(),
+            upstream: None,
         }
     }
 

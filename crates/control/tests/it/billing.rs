@@ -28,7 +28,8 @@ fn tenant_of(actor: &Actor) -> TenantId {
 
 async fn try_admit(control: &Control, actor: &Actor, prompt_max: u64, output_max: u64) -> Result<Ticket, Error> {
     let (model, request) = (model(), RequestId::from_uuid(control.new_uuid()));
-    let ask = Ask { tenant: tenant_of(actor), key: actor.key(), model: &model, request, meter: "chat", prompt_max, output_max };
+    let ask =
+        Ask { tenant: tenant_of(actor), key: actor.key(), model: &model, request, provider: "own", meter: "chat", prompt_max, output_max };
     control.admit_request(ask).await
 }
 

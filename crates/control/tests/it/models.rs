@@ -79,9 +79,9 @@ async fn a_local_file_becomes_a_model() {
     let path = it.file("Tiny-Llama.F32.gguf", &model(2));
     let added = it.add(from(&path)).await;
     assert_eq!(added.name.as_str(), "tiny-llama");
-    assert_eq!((added.architecture.as_str(), added.context_length, added.chat_template), ("llama", 2048, true));
+    assert_eq!((added.architecture.as_deref(), added.context_length, added.chat_template), (Some("llama"), 2048, Some(true)));
     assert_eq!((added.licence.as_deref(), added.state.as_str()), (Some("apache-2.0"), "ready"));
-    assert_eq!(added.size_bytes, fs::metadata(&path).expect("there").len());
+    assert_eq!(added.size_bytes, Some(fs::metadata(&path).expect("there").len()));
     assert_eq!(it.host.take(), ["changed tiny-llama"]);
     assert!(it.folder("tiny-llama").join("Tiny-Llama.F32.gguf").is_file());
     assert_eq!(it.made.control.model(&it.made.main, "Tiny-LLAMA").await.expect("shown"), added);

@@ -34,6 +34,8 @@ struct Chunk<'a, C> {
 pub(super) struct Account {
     pub(super) head: Option<AnswerHead>,
     pub(super) usage: Option<Usage>,
+    /// An end without an account of the tokens is an end all the same, with an account of nothing.
+    pub(super) tolerant: bool,
 }
 
 impl Account {
@@ -46,7 +48,8 @@ impl Account {
         choice: impl FnMut(C, &mut Vec<ChatEvent>) -> Result<(), Error>,
     ) -> Result<Next, Error> {
         if frame.data == b"[DONE]" {
-            let usage = self.usage.ok_or_else(|| Error::internal("the model's server ended an answer without an account of its tokens"))?;
+            let usage = self.usage.or(self.tolerant.then(Usage::default));
+            let usage = usage.ok_or_else(|| Error::internal("the model's server ended an answer without an account of its tokens"))?;
             events.push(ChatEvent::Usage(usage));
             return Ok(Next::Done);
         }

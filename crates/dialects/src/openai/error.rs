@@ -17,7 +17,9 @@ pub fn kind(code: ErrorCode) -> (&'static str, &'static str) {
         ErrorCode::InsufficientCredit | ErrorCode::BudgetExhausted => (code.as_str(), "insufficient_quota"),
         ErrorCode::RateLimited => ("rate_limit_error", "rate_limit_exceeded"),
         ErrorCode::Internal => ("server_error", "server_error"),
-        ErrorCode::WorkerLost | ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => ("server_error", code.as_str()),
+        ErrorCode::WorkerLost | ErrorCode::UpstreamFailed | ErrorCode::Unavailable | ErrorCode::DeadlineExceeded => {
+            ("server_error", code.as_str())
+        }
         _ => ("invalid_request_error", code.as_str()),
     }
 }

@@ -32,19 +32,28 @@ pub struct Extensions {
     pub cache_salt: Option<String>,
     /// Every chunk of a stream says how many tokens were used so far (vLLM's `continuous_usage_stats`).
     pub running_usage: bool,
+    /// The most tokens of a conversation's answer go by the old name `max_tokens`, which more servers heed.
+    pub old_max_tokens: bool,
 }
 
 impl Extensions {
     pub(super) fn decode(fields: &mut Fields) -> Result<Self, Error> {
         let running_usage = fields.has_flag(STREAM_OPTIONS, RUNNING_USAGE);
-        Ok(Self { cache_salt: fields.short_string("cache_salt", SALT_CHARS_MAX)?, running_usage })
+        Ok(Self { cache_salt: fields.short_string("cache_salt", SALT_CHARS_MAX)?, running_usage, old_max_tokens: false })
     }
 
     pub(super) fn encode(&self, body: &mut Map<String, Value>) {
         if let Some(salt) = &self.cache_salt {
             body.insert("cache_salt".into(), json!(salt));
         }
+        if self.old_max_tokens
+            && let Some(max) = body.remove("max_completion_tokens")
+        {
+            body.insert("max_tokens".into(), max);
+        }
+        // Servers refuse the options of a stream for what is none.
         if self.running_usage
+            && body.contains_key("stream")
             && let Value::Object(options) = body.entry(STREAM_OPTIONS).or_insert_with(|| json!({}))
         {
             options.insert(RUNNING_USAGE.into(), json!(true));

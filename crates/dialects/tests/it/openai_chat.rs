@@ -41,7 +41,7 @@ proptest! {
 
     #[test]
     fn requests_survive_the_wire(request in request(), salt in option::of("[a-z0-9]{1,64}"), running_usage in any::<bool>()) {
-        let extensions = Extensions { cache_salt: salt, running_usage };
+        let extensions = Extensions { cache_salt: salt, running_usage: running_usage && request.stream, old_max_tokens: false };
         let wire = chat::encode_request(&request, &extensions);
         prop_assert_eq!(chat::decode_worker_request(&wire), Ok((request.clone(), extensions)));
         let wire = chat::encode_request(&request, &Extensions::default());

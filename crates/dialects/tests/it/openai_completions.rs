@@ -43,7 +43,7 @@ proptest! {
 
     #[test]
     fn requests_survive_the_wire(request in request(), salt in proptest::option::of("[a-z0-9]{1,64}"), running_usage in any::<bool>()) {
-        let extensions = Extensions { cache_salt: salt, running_usage };
+        let extensions = Extensions { cache_salt: salt, running_usage: running_usage && request.stream, old_max_tokens: false };
         let wire = completions::encode_request(&request, &extensions);
         prop_assert_eq!(completions::decode_worker_request(&wire), Ok((request, extensions)));
     }
@@ -96,7 +96,7 @@ proptest! {
         salt in proptest::option::of("[a-z0-9]{1,64}"),
     ) {
         let request = EmbeddingRequest { model, inputs, dimensions, base64, user };
-        let extensions = Extensions { cache_salt: salt, running_usage: false };
+        let extensions = Extensions { cache_salt: salt, ..Extensions::default() };
         let wire = embeddings::encode_request(&request, &extensions);
         prop_assert_eq!(embeddings::decode_worker_request(&wire), Ok((request, extensions)));
     }

@@ -369,7 +369,9 @@ pub async fn invoice(client: &Client, command: InvoiceCommand) -> anyhow::Result
                 output::note(&format!("{} tenants had their invoice before.", run["before"]));
                 for tenant in run["waiting"].as_array().into_iter().flatten() {
                     let tenant = output::cell(tenant);
-                    output::note(&format!("{tenant} waits: requests of that month are still being answered. Run it again in some minutes."));
+                    output::note(&format!(
+                        "{tenant} waits: requests of that month are still being answered. Run it again in some minutes."
+                    ));
                 }
             }
         }

@@ -21,8 +21,13 @@ pub enum ModelCommand {
     },
     /// Fetch a model: a name of the catalogue, `hf:owner/repo[:file]`, or `starter`
     Pull(AddArgs),
-    /// Add a GGUF file of this machine
-    Add(AddArgs),
+    /// Add a GGUF file of this machine, or with --upstream a model that another server serves
+    Add {
+        #[command(flatten)]
+        args: AddArgs,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
     /// Show a model
     Show {
         /// Its name
@@ -56,7 +61,7 @@ pub enum ModelCommand {
 /// A model to be added.
 #[derive(Debug, clap::Args)]
 pub struct AddArgs {
-    /// Where it is
+    /// Where it is; with --upstream, the name to serve it under
     source: String,
     /// Name to serve it under [default: from the file]
     #[arg(long)]
@@ -68,7 +73,7 @@ pub struct AddArgs {
     #[arg(long)]
     optimize: bool,
     /// Keep the starter model as it is
-    #[arg(long, conflicts_with_all = ["optimize", "quantize"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["optimize", "quantize"])]
     no_optimize: bool,
     /// Add it even if it does not fit this machine's memory
     #[arg(long)]
@@ -76,6 +81,70 @@ pub struct AddArgs {
     /// Do not wait for the end
     #[arg(long)]
     detach: bool,
+}
+
+/// A server that serves the model: vLLM, or any other with an API of OpenAI's shape.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    /// Address of the server's API: `http://gpu1:8000/v1`
+    #[arg(long, value_name = "URL", conflicts_with_all = ["name", "quantize", "optimize", "no_optimize", "force"])]
+    upstream: Option<String>,
+    /// The server's own name of the model [default: the only one that it has]
+    #[arg(long, value_name = "ID", requires = "upstream")]
+    upstream_model: Option<String>,
+    /// File with the key to the server
+    #[arg(long, value_name = "FILE", requires = "upstream", conflicts_with = "api_key_env")]
+    api_key_file: Option<PathBuf>,
+    /// Environment variable with the key to the server
+    #[arg(long, value_name = "VARIABLE", requires = "upstream")]
+    api_key_env: Option<String>,
+    /// Longest prompt and answer together [default: what the server says]
+    #[arg(long, value_name = "N", requires = "upstream")]
+    context_tokens: Option<u32>,
+    /// Who fulfils, as usage records name it [default: upstream]
+    #[arg(long, value_name = "NAME", requires = "upstream")]
+    provider: Option<String>,
+    /// Most requests at the same time [default: 256]
+    #[arg(long, value_name = "N", requires = "upstream")]
+    parallel: Option<u32>,
+    /// Most requests that wait for their turn [default: 1024]
+    #[arg(long, value_name = "N", requires = "upstream")]
+    queue: Option<u32>,
+    /// File with certificates (PEM) that the server may be signed by, beside the public ones
+    #[arg(long, value_name = "FILE", requires = "upstream")]
+    ca_file: Option<PathBuf>,
+    /// The server is vLLM: keep tenants' cached prefixes apart with `cache_salt`
+    #[arg(long, requires = "upstream")]
+    cache_salt: bool,
+}
+
+impl ServerArgs {
+    /// The body's `upstream`, if a server is meant.
+    fn body(&self) -> anyhow::Result<Option<Value>> {
+        let Some(url) = &self.upstream else { return Ok(None) };
+        let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()));
+        let key = match (&self.api_key_file, &self.api_key_env) {
+            (Some(path), _) => Some(read(path)?),
+            (None, Some(name)) => Some(std::env::var(name).with_context(|| format!("the environment variable {name}"))?),
+            (None, None) => None,
+        };
+        let mut body = json!({"url": url, "cache_salt": self.cache_salt});
+        let values = [
+            ("model", self.upstream_model.as_ref().map(|id| json!(id))),
+            ("api_key", key.map(|key| json!(key.trim()))),
+            ("context_tokens", self.context_tokens.map(|tokens| json!(tokens))),
+            ("provider", self.provider.as_ref().map(|name| json!(name))),
+            ("parallel_max", self.parallel.map(|count| json!(count))),
+            ("queue_max", self.queue.map(|count| json!(count))),
+            ("ca_pem", self.ca_file.as_ref().map(read).transpose()?.map(|pem| json!(pem))),
+        ];
+        for (name, value) in values {
+            if let Some(value) = value {
+                body[name] = value;
+            }
+        }
+        Ok(Some(body))
+    }
 }
 
 /// How weights are written down.
@@ -124,7 +193,10 @@ pub async fn run(client: &Client, command: ModelCommand) -> anyhow::Result<ExitC
         ModelCommand::List { known: false } => list(client).await?,
         ModelCommand::List { known: true } => list_known(client).await?,
         ModelCommand::Pull(args) => add(client, args, false).await?,
-        ModelCommand::Add(args) => add(client, args, true).await?,
+        ModelCommand::Add { args, server } => match server.body()? {
+            Some(upstream) => follow(client, args.detach, &json!({"name": args.source, "upstream": upstream})).await?,
+            None => add(client, args, true).await?,
+        },
         ModelCommand::Show { name } => show(client, &client.get(&path(&name)).await?),
         ModelCommand::Remove { name } => done(client, &client.delete(&path(&name)).await?, &format!("{name} is removed.")),
         ModelCommand::Pin { name } => {
@@ -169,7 +241,7 @@ fn row(model: &Value) -> Vec<String> {
         output::cell(&model["name"]),
         parameters(&model["parameter_count"]),
         output::cell(&model["quantization"]),
-        output::bytes(model["size_bytes"].as_u64().unwrap_or_default()),
+        model["size_bytes"].as_u64().map_or_else(|| "-".to_owned(), output::bytes),
         output::cell(&model["context_length"]),
         output::cell(&model["state"]),
         output::cell(&model["licence"]),
@@ -219,8 +291,13 @@ async fn add(client: &Client, args: AddArgs, local: bool) -> anyhow::Result<()> 
     if args.optimize || args.no_optimize {
         body["optimize"] = json!(args.optimize);
     }
-    let started = client.post("/api/v1/models", &body).await?;
-    if args.detach {
+    follow(client, args.detach, &body).await
+}
+
+/// Asks for the model and waits for its end, unless that is not wanted.
+async fn follow(client: &Client, detach: bool, body: &Value) -> anyhow::Result<()> {
+    let started = client.post("/api/v1/models", body).await?;
+    if detach {
         if client.json {
             output::json(&started)
         } else {
@@ -253,6 +330,10 @@ fn show(client: &Client, model: &Value) {
     let mut rows = Vec::new();
     for (key, value) in model.as_object().into_iter().flatten() {
         if key == "measurements" || value.is_null() {
+            continue;
+        }
+        if let Some(server) = value.as_object() {
+            rows.extend(server.iter().map(|(name, value)| vec![format!("{key} {}", name.replace('_', " ")), output::cell(value)]));
             continue;
         }
         let text = if key.ends_with("_bytes") { output::bytes(value.as_u64().unwrap_or_default()) } else { output::cell(value) };

@@ -3,14 +3,15 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use freehold_control::models::INSTANCE_HEADER;
 use freehold_domain::{Error, ErrorCode};
 
 use super::App;
 use super::reply::Refusal;
 
-/// The process is alive.
-pub async fn alive() -> &'static str {
-    "ok\n"
+/// The process is alive. Which one it is, is for a service that is about to ask itself.
+pub async fn alive(State(app): State<App>) -> Response {
+    ([(INSTANCE_HEADER, app.control.instance())], "ok\n").into_response()
 }
 
 /// The service takes requests.

@@ -38,6 +38,7 @@ fn usage_record() {
     let tokens = usage(3, model("llama-3.1-8b"), Quantities::tokens(120, 64, 33), UsageOutcome::ClientGone);
     let reported = Some(Quantities::tokens(121, 64, 33));
     let record = bill(freehold_ledger::Usage { provider_reported: reported, ..tokens }, &prices()).expect("it has a price");
+    assert_eq!(record.to_json_text(), record.to_json().to_string());
     assert_eq!(UsageRecord::from_json(check_json("usage-1-model.json", &record.to_json())), Ok(record));
     let subject = Subject::Sku { sku: "c1.small".to_owned(), resource: "ins_1".to_owned() };
     let record = bill(usage(4, subject, Quantities::seconds(3600), UsageOutcome::Complete), &prices()).expect("it has a price");

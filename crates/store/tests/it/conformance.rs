@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use freehold_domain::{AdapterId, KeyId, ModelId, OperationId, TenantId};
 use freehold_store::{
     AdapterRow, Created, Failure, IDEMPOTENCY_KEPT_MS, KeyOwner, KeyRow, KeySecret, ModelRow, Once, OperationRow, OperationState, Outcome,
-    PreviousHash, Store, StoreError,
+    PreviousHash, Store, StoreError, UpstreamRow,
 };
 
 use crate::{at, fixture, tenant, uuid};
 
 #[test]
 fn sqlite_conforms() {
-    for suite in [tenants, keys, key_limits, operator_keys, idempotency, models_and_adapters, operations, operation_retention] {
+    for suite in [tenants, keys, key_limits, operator_keys, idempotency, upstreams, models_and_adapters, operations, operation_retention] {
         let made = fixture();
         suite(&made.store);
         made.store.check().expect("sound");
@@ -185,6 +185,48 @@ fn idempotency(store: &Store) {
     assert_eq!(store.create_tenant(&tenant(4, "d"), 9, Some(&once("l", 3, 6))).expect("made"), Created::New);
     let late = once("k", 2, IDEMPOTENCY_KEPT_MS + 100);
     assert_eq!(store.create_tenant(&tenant(5, "e"), 9, Some(&late)).expect("forgotten"), Created::New);
+}
+
+fn upstreams(store: &Store) {
+    let row = UpstreamRow {
+        id: ModelId::from_uuid(uuid(1)),
+        name: "far".parse().expect("a name"),
+        url: "http://gpu1:8000/v1".to_owned(),
+        model: "big".to_owned(),
+        provider: "upstream".to_owned(),
+        sealed_key: Some(vec![0, 255, 7]),
+        ca_pem: None,
+        context_length: 4096,
+        parallel_max: 8,
+        queue_max: 0,
+        cache_salt: true,
+        added_at: at(1),
+    };
+    let ask = |n: u64, name: &str| {
+        let asked = operation(n, name);
+        store.create_operation(&asked, 9, None).expect("created");
+        asked.id
+    };
+    let first = ask(1, "far");
+    store.create_upstream(&row, first, "{}", at(9)).expect("added");
+    assert_eq!(store.upstream(&"FAR".parse().expect("a name")).expect("read").as_ref(), Some(&row));
+    assert_eq!(store.upstreams().expect("read"), std::slice::from_ref(&row));
+    assert!(!format!("{row:?}").contains("255"), "sealed or not, a key is not for logs");
+
+    // The names of both kinds are one set.
+    let second = ask(2, "Far");
+    assert!(matches!(store.create_model(&model(2, "Far"), second, "{}", at(9)), Err(StoreError::Exists(_))));
+    let other = UpstreamRow { id: ModelId::from_uuid(uuid(3)), ..row.clone() };
+    assert!(matches!(store.create_upstream(&other, second, "{}", at(9)), Err(StoreError::Exists(_))));
+    store.delete_upstream(row.id, None).expect("removed");
+    assert!(matches!(store.delete_upstream(row.id, None), Err(StoreError::Missing)));
+    store.create_model(&model(2, "Far"), second, "{}", at(9)).expect("the name is free");
+    let third = ask(3, "far");
+    assert!(matches!(store.create_upstream(&other, third, "{}", at(9)), Err(StoreError::Exists(_))));
+    assert!(matches!(
+        store.create_upstream(&UpstreamRow { name: "new".parse().expect("a name"), ..other }, first, "{}", at(9)),
+        Err(StoreError::Missing)
+    ));
 }
 
 fn models_and_adapters(store: &Store) {

@@ -14,12 +14,13 @@ use crate::shape::write;
 
 #[derive(Serialize, Deserialize)]
 struct WireAnswer<'a> {
-    #[serde(borrow)]
+    #[serde(default, borrow)]
     id: Cow<'a, str>,
     #[serde(default, borrow)]
     object: Cow<'a, str>,
+    #[serde(default)]
     created: i64,
-    #[serde(borrow)]
+    #[serde(default, borrow)]
     model: Cow<'a, str>,
     #[serde(borrow)]
     choices: Vec<WireChoice<'a>>,

@@ -121,6 +121,14 @@ impl StreamDecoder {
         Self::default()
     }
 
+    /// A decoder for servers that may leave out the account of the tokens: the last event is then an account of none.
+    #[must_use]
+    pub fn tolerant() -> Self {
+        let mut decoder = Self::default();
+        decoder.account.tolerant = true;
+        decoder
+    }
+
     /// What names the answer, once its first chunk was read.
     pub fn head(&self) -> Option<&AnswerHead> {
         self.account.head.as_ref()
