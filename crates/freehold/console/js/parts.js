@@ -92,11 +92,7 @@ export function form(children, { text, submit, cancel = null, kind = "primary", 
 
 function clear(node, errors) {
   fill(errors);
-  for (const control of node.querySelectorAll("[aria-invalid]")) {
-    control.removeAttribute("aria-invalid");
-    const wrong = document.getElementById(`${control.id}-wrong`);
-    if (wrong) wrong.hidden = true;
-  }
+  for (const control of node.querySelectorAll("[aria-invalid]")) clearOne(control);
 }
 
 /** Shows at each control what the browser finds wrong with it; the first gets the focus. */
@@ -107,8 +103,21 @@ function fits(node) {
   return bad.length === 0;
 }
 
+/** Takes back what was said to be wrong with a control. */
+function clearOne(control) {
+  control.removeAttribute("aria-invalid");
+  const wrong = document.getElementById(`${control.id}-wrong`);
+  if (!wrong) return;
+  wrong.hidden = true;
+  const help = document.getElementById(`${control.id}-help`);
+  if (help) control.setAttribute("aria-describedby", help.id);
+  else control.removeAttribute("aria-describedby");
+}
+
 function point(control, message) {
   control.setAttribute("aria-invalid", "true");
+  // What is said does not stay when it may no longer be true.
+  control.addEventListener("input", () => clearOne(control), { once: true });
   const wrong = document.getElementById(`${control.id}-wrong`);
   if (!wrong) return;
   wrong.textContent = message;

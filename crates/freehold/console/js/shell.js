@@ -36,6 +36,7 @@ const SECTIONS = [
       ["/operator", "Service", "chip"],
       ["/operator/models", "Models", "box"],
       ["/operator/tenants", "Tenants", "building"],
+      ["/operator/billing", "Invoices and vouchers", "bill"],
       ["/operator/admission", "Admission", "door"],
       ["/operator/revenue", "Revenue", "coins"],
     ],

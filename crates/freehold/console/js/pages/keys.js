@@ -1,6 +1,6 @@
 // API keys: list, create, rotate, revoke.
 
-import { ApiError, all, get, mayBe, once, post, put, remove, who } from "../api.js";
+import { ApiError, all, get, mayBe, once, operate, post, put, remove, who } from "../api.js";
 import { confirm, open } from "../dialog.js";
 import { h } from "../dom.js";
 import { ago, moment, toNano } from "../format.js";
@@ -140,6 +140,7 @@ function columns(tenants, again) {
 export async function keys({ signal, query, again }) {
   const whose = query.get("tenant");
   const operator = who().operator && (!who().tenant || Boolean(whose));
+  operate(operator);
   const path = `/keys?limit=100${operator && whose ? `&tenant=${encodeURIComponent(whose)}` : ""}`;
   const [models, tenants] = await Promise.all([all("/models", { signal }), operator ? all("/tenants", { signal }) : null]);
   const make = async () => {

@@ -9,8 +9,10 @@ const PASSWORD_MIN = 10;
 const PASSWORD_MAX = 200;
 
 /** The field of a new password. */
-export function newPassword() {
-  return field("Password", input({ type: "password", name: "password", autocomplete: "new-password", required: true, minlength: String(PASSWORD_MIN), maxlength: String(PASSWORD_MAX) }), {
+export const newPassword = () => passwordField("Password", "password");
+
+export function passwordField(label, name) {
+  return field(label, input({ type: "password", name, autocomplete: "new-password", required: true, minlength: String(PASSWORD_MIN), maxlength: String(PASSWORD_MAX) }), {
     help: `At least ${PASSWORD_MIN} characters; a few words that you can remember are good.`,
   });
 }

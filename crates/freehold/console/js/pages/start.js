@@ -3,7 +3,7 @@
 import { all, get, who } from "../api.js";
 import { exportKey, firstCall } from "../code.js";
 import { h } from "../dom.js";
-import { count, money, utcDay } from "../format.js";
+import { count, money, moneyLeft, utcDay } from "../format.js";
 import { icon } from "../icons.js";
 import { button, card, code, empty, figures, head, linkButton, notice, secret, table, tabs, tag } from "../parts.js";
 import { createKey } from "./keys.js";
@@ -33,7 +33,8 @@ function step(number, done, title, ...content) {
 function summary(balance, usage) {
   const items = [];
   if (balance) {
-    items.push(["Available", money(balance.available ?? balance.balance, balance.currency), balance.mode === "postpaid" ? "until your credit limit" : "prepaid"]);
+    const left = balance.available === undefined ? "No limit" : moneyLeft(balance.available, balance.currency);
+    items.push(["Available", left, balance.mode === "postpaid" ? "paid by invoice" : "prepaid"]);
   }
   if (usage) {
     const rows = usage.data ?? [];
