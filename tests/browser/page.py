@@ -5,6 +5,7 @@ FREEHOLD_TEST_SHOTS names a folder for pictures of every page that was looked at
 
 import base64
 import email
+import json
 import os
 import pathlib
 import re
@@ -137,6 +138,22 @@ def mail_link(purpose, to=None):
     raise AssertionError(f"no mail to {to} with a link to {purpose}")
 
 
+def call(path, key, body=None):
+    """A request with a key, past the browser: status and JSON. With a body it is a POST."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(BASE + path, data, {"authorization": f"Bearer {key}", "content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def amount(text):
+    """An amount as it is written on a page."""
+    return float(re.sub(r"[^\d.]", "", text))
+
+
 def downloaded(name):
     """The bytes of a file that the browser has downloaded."""
     path = pathlib.Path(os.environ["FREEHOLD_TEST_DOWNLOADS"]) / name
@@ -242,13 +259,20 @@ class Page:
 
         return self.until(look, f"a row with {text!r}")
 
+    def figure(self, title):
+        """The value of a large figure of the page, and its note."""
+        for node in self.driver.find_elements(By.CSS_SELECTOR, ".figure"):
+            if node.find_element(By.TAG_NAME, "dt").text == title:
+                return [part.text for part in node.find_elements(By.TAG_NAME, "dd")]
+        raise AssertionError(f"no figure {title}: {self.text()}")
+
     def says(self, text):
         self.until(lambda: text in self.text(), f"{text!r} is on the page")
 
     def with_key(self, key):
         """Signs in with a key, by hand."""
-        self.driver.execute_script("sessionStorage.clear()")
         self.open("/login")
+        self.driver.execute_script("sessionStorage.clear()")
         self.write("API key", key)
         self.press("Sign in with the key")
         self.until(lambda: "/login" not in self.driver.current_url, "signed in")

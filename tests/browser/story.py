@@ -3,7 +3,7 @@
 import os
 import re
 
-from page import BASE, Keyboard, ask, mail_link, start
+from page import Keyboard, amount, ask, mail_link, start
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -87,30 +87,18 @@ def chat(page):
     page.check()
 
 
-def figure(page, title):
-    """A large figure of a page."""
-    for node in page.driver.find_elements(By.CSS_SELECTOR, ".figure"):
-        if node.find_element(By.TAG_NAME, "dt").text == title:
-            return [part.text for part in node.find_elements(By.TAG_NAME, "dd")]
-    raise AssertionError(f"no figure {title}: {page.text()}")
-
-
-def amount(text):
-    return float(re.sub(r"[^\d.]", "", text))
-
-
 def spend(page):
     page.press("Usage and spend")
     page.says("Spend by day and model")
     page.says(MODEL)
-    spent = amount(figure(page, "Spend")[1])
+    spent = amount(page.figure("Spend")[1])
     assert spent > 0
     bars = [bar.get_attribute("textContent") for bar in page.driver.find_elements(By.CSS_SELECTOR, ".plot svg .bar")]
     assert any(MODEL in bar for bar in bars), f"the plot has {bars}"
     page.check()
     page.press("Billing")
     page.says("sign-up")
-    left = amount(figure(page, "Balance")[1])
+    left = amount(page.figure("Balance")[1])
     assert abs(left + spent - 5) < 1e-9, f"{left} is left of 5 after {spent}"
     page.check()
     for name in ("Limits and budgets", "Team", "Audit trail", "Prices", "Start"):

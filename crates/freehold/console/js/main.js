@@ -62,11 +62,15 @@ function nowhere() {
   return dead("There is no such page", "The address may be mistyped, or the page has moved.", linkButton("To the start", "/", { kind: "primary" }));
 }
 
+/** What someone who belongs to no tenant has; on other pages it says so. */
+const WITHOUT_TENANT = new Set(["/", "/prices", "/account"]);
+
 /** The page that this caller gets for a route; null when they have to sign in first. */
 function choose(route, caller) {
   if (!route) return nowhere;
   if (route.open) return route.page;
   if (!caller) return route.stranger ?? null;
+  if (!caller.tenant && !caller.operator && !WITHOUT_TENANT.has(route.path)) return start;
   if (route.path === "/" && !caller.tenant && caller.operator) return service;
   if (route.operator && !caller.operator) return nowhere;
   return route.page;

@@ -73,6 +73,7 @@ export function form(children, { text, submit, cancel = null, kind = "primary", 
   const send = button(text, null, { type: "submit", kind: full ? `${kind} big full` : kind });
   const feet = full ? send : h("footer", null, cancel && button("Cancel", cancel, { kind: "quiet" }), send);
   const node = h("form", { class: "stack", novalidate: true }, children, errors, feet);
+  node.addEventListener("input", () => fill(errors));
   node.addEventListener("submit", (event) => {
     event.preventDefault();
     clear(node, errors);
@@ -154,7 +155,7 @@ export function notice(kind, title, ...text) {
 
 /** What an empty list says: what it would hold, and what to do. */
 export function empty(title, text, ...actions) {
-  return h("div", { class: "empty" }, h("h3", null, title), h("p", null, text), actions.length > 0 && h("div", { class: "row" }, actions));
+  return h("div", { class: "empty" }, h("h3", null, title), h("p", null, text), actions.some(Boolean) && h("div", { class: "row" }, actions));
 }
 
 /** A whole page that says why there is nothing here. */

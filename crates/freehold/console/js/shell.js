@@ -155,7 +155,7 @@ export function outside(content, { narrow = false } = {}) {
   const caller = who();
   const links = caller
     ? [h("a", { class: "button", href: "/" }, "To the console")]
-    : [h("a", { class: "button quiet", href: "/prices" }, "Prices"), h("a", { class: "button", href: "/login" }, "Sign in")];
+    : [h("a", { class: "button quiet", href: "/prices" }, "Prices"), location.pathname !== "/login" && h("a", { class: "button", href: "/login" }, "Sign in")];
   return h(
     "div",
     { class: "outside" },

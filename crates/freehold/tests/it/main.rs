@@ -12,6 +12,7 @@ mod house;
 mod outside;
 mod people;
 mod routes;
+mod schema;
 mod sdk;
 mod serving;
 mod support;

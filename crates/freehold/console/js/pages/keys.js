@@ -153,7 +153,7 @@ export async function keys({ signal, query, again }) {
   const list = await pages(
     (after) => get(after ? `${path}&after=${encodeURIComponent(after)}` : path, { signal }),
     (rows) => table(columns(tenants, again), [...rows].sort((a, b) => (a.state !== "active") - (b.state !== "active")), { label: "Keys" }),
-    empty("No keys yet", "A key is what a program signs in with: one for each place that calls, so that you can revoke one and keep the others.", create()),
+    empty("No keys yet", "A key is what a program signs in with: one for each place that calls, so that you can revoke one and keep the others.", mayBe("developer") && create()),
   );
   const filter =
     operator &&

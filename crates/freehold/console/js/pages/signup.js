@@ -130,9 +130,10 @@ export async function invite(context) {
   const accept = async () => {
     try {
       await post("/signup/verify", { token });
-      fill(place, ready("You are in"));
+      fill(place, ready("You are a member now"));
     } catch (error) {
-      fill(errors, problem(error));
+      const unknown = error.status === 409;
+      fill(errors, unknown ? notice("warn", "Sign up with the invitation instead", "There is no account yet with the address that it went to, or nobody has confirmed that address. It takes a moment, and sets a new password.") : problem(error));
     }
   };
   const errors = h("div", { "aria-live": "assertive" });

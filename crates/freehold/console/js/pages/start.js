@@ -1,6 +1,6 @@
 // The first page: what to do next, and how things stand.
 
-import { all, get, who } from "../api.js";
+import { all, get, mayBe, who } from "../api.js";
 import { exportKey, firstCall } from "../code.js";
 import { h } from "../dom.js";
 import { count, money, moneyLeft, utcDay } from "../format.js";
@@ -103,7 +103,7 @@ export async function start({ signal, again }) {
         h(
           "ol",
           { class: "steps" },
-          step(1, good.length > 0, "Get a key", h("p", { class: "muted" }, known), made, h("div", { class: "row" }, button("Create a key", make, { kind: good.length ? "" : "primary", sign: "plus" }), linkButton("See the keys", "/keys", { kind: "quiet" }))),
+          step(1, good.length > 0, "Get a key", h("p", { class: "muted" }, known), made, h("div", { class: "row" }, mayBe("developer") && button("Create a key", make, { kind: good.length ? "" : "primary", sign: "plus" }), linkButton("See the keys", "/keys", { kind: "quiet" }))),
           step(2, used, "Make a call", h("p", { class: "muted" }, "Any OpenAI client works: change the base URL and the key, keep your code."), snippets),
           step(3, false, "Look around", h("p", { class: "muted" }, "Try a model without code, and see what every token cost."), h("div", { class: "row" }, linkButton("Open the playground", "/playground", { sign: "chat" }), linkButton("See usage and spend", "/usage", { sign: "chart" }))),
         ),
