@@ -133,7 +133,9 @@ pub(super) fn read_month(text: &str) -> Result<Month, Error> {
 
 fn refused(error: InvoiceError) -> Error {
     match error {
-        InvoiceError::TooMuch { .. } | InvoiceError::NotPositive(_) => Error::invalid("amount", format!("{error}.")),
+        InvoiceError::TooMuch { .. } | InvoiceError::NotPositive(_) => {
+            Error::invalid("amount", format!("This amount does not fit: {error}."))
+        }
         InvoiceError::NotCreditable(_) | InvoiceError::State { .. } => Error::new(ErrorCode::Conflict, format!("{error}.")),
         other => Error::internal(other),
     }

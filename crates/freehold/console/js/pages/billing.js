@@ -62,7 +62,7 @@ export async function billing({ signal, again }) {
     pages(
       (after) => get(`/invoices${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }),
       (rows) => invoiceTable(rows),
-      empty("No invoices yet", "One is made at the start of each month for the month before, to the nano-unit.", linkButton("See this month's usage", "/usage")),
+      empty("No invoices yet", "The operator makes one for each month that is over, to the nano-unit.", linkButton("See this month's usage", "/usage")),
     ),
   ]);
   return [

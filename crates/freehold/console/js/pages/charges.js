@@ -29,7 +29,7 @@ function runner(again) {
     await open(`Invoices for ${made.month}`, (close) => [notice("good", null, issued, before), h("footer", null, button("Done", () => close(), { kind: "primary" }))]);
     await again();
   };
-  return card("Make invoices", { text: "They are made by themselves after the end of a month. Run a month again if something stopped them." }, h("div", { class: "filters" }, field("Month", month), button("Make the invoices", run)));
+  return card("Make invoices", { text: "For a month that is over, and everybody who used something in it. Doing it again makes nothing twice." }, h("div", { class: "filters" }, field("Month", month), button("Make the invoices", run)));
 }
 
 function newVoucher(currency, again) {
@@ -99,7 +99,7 @@ export async function charges({ signal, again }) {
     pages(
       (after) => get(`/invoices${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }),
       (rows) => invoiceTable(rows, { base: "/operator/billing", names, again }),
-      empty("No invoices yet", "They are made after the end of each month for what was used in it at a price."),
+      empty("No invoices yet", "Make them below for each month that is over."),
     ),
     pages((after) => get(`/vouchers${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }), voucherTable, empty("No vouchers", "A voucher is a code that gives credit to whoever redeems it.")),
   ]);

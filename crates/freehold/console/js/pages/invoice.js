@@ -10,12 +10,11 @@ const issued = (row) => String(row.issued_at ?? "").slice(0, 10) || "–";
 const STATES = { paid: "good", issued: "warn", credited: "" };
 const isNote = (row) => row.kind === "credit_note" || row.kind?.kind === "credit_note";
 const isOpen = (row) => !isNote(row) && row.state === "issued" && BigInt(row.due ?? 0) > 0n;
-const isDone = (row) => !isNote(row) && row.state === "issued" && BigInt(row.due ?? 0) <= 0n;
 
-/** How an invoice stands: one that credit has paid for is waiting for nothing. */
+/** How an invoice stands. */
 function stateTag(row) {
   if (isNote(row)) return tag("credit note");
-  return isDone(row) ? tag("paid from credit", "good") : tag(row.state === "issued" ? "to be paid" : row.state, STATES[row.state]);
+  return tag(row.state === "issued" ? "to be paid" : row.state, STATES[row.state]);
 }
 
 /** A list of invoices; `names` (tenants by id) is for operators. */
@@ -84,7 +83,9 @@ function sums(data) {
   const line = (name, amount) => h("tr", null, h("th", { scope: "row", colspan: "3" }, name), h("td", { class: "right", "data-label": name }, exactMoney(amount, data.currency)));
   const credits = (data.credits ?? []).map((credit) => line(credit.description, `-${credit.amount}`));
   const prepaid = data.paid_from_credit && data.paid_from_credit !== "0" && line("Paid from credit", `-${data.paid_from_credit}`);
-  return h("tfoot", null, credits.length > 0 && line("Subtotal", data.subtotal), credits, line("Total", data.total), prepaid, data.due !== undefined && line("Due", data.due));
+  if (isNote(data)) return h("tfoot", null, line("Credited", data.total));
+  const due = data.state === "issued" ? "Due" : `Was due, now ${data.state}`;
+  return h("tfoot", null, credits.length > 0 && line("Subtotal", data.subtotal), credits, line("Total", data.total), prepaid, data.due !== "0" && line(due, data.due));
 }
 
 function invoiceLines(data) {

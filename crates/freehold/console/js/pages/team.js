@@ -88,9 +88,12 @@ function columns(again, tenant) {
   ];
 }
 
+/** Whether an invitation can still be accepted. */
+export const isOpen = (invite) => invite.uses < invite.uses_max && Date.parse(invite.expires_at) > Date.now();
+
 async function invitations(signal, again) {
   if (!mayBe()) return null;
-  const rows = await all("/invites", { signal });
+  const rows = (await all("/invites", { signal })).filter(isOpen);
   if (rows.length === 0) return null;
   const withdraw = async (invite) => {
     if (await confirm("Withdraw the invitation?", `${invite.email} can no longer accept it.`, "Withdraw", () => remove(`/invites/${encodeURIComponent(invite.id)}`))) await again();

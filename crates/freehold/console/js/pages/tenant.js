@@ -97,7 +97,7 @@ export async function tenant({ signal, parameters, again }) {
     get(`/balance?${whose}`, { signal }),
     get(`/limits?${whose}`, { signal }),
     get(`/credit?${whose}`, { signal }),
-    pages((after) => get(`/invoices?${whose}${more(after)}`, { signal }), (rows) => invoiceTable(rows, { base: "/operator/billing", again }), empty("No invoices yet", "One is made after each month in which it used something at a price.")),
+    pages((after) => get(`/invoices?${whose}${more(after)}`, { signal }), (rows) => invoiceTable(rows, { base: "/operator/billing", again }), empty("No invoices yet", "You make them on the page Invoices and vouchers, for each month that is over.")),
     pages((after) => get(`/users?${whose}${more(after)}`, { signal }), (rows) => memberTable(rows, again, one), empty("It has no people", "Its programs use keys. Invite somebody to let them sign in.")),
   ]);
   return [
