@@ -202,6 +202,9 @@ def roles(page):
     page.open("/keys")
     assert not [node for node in page.driver.find_elements(By.CSS_SELECTOR, "main button") if node.text == "Create a key"], "a viewer makes no keys"
     page.check()
+    page.open("/playground")
+    page.says("Your role does not use models")
+    page.check()
     page.sign_out()
     page.with_password(ADA, PASSWORD)
     page.open("/team")

@@ -52,7 +52,7 @@ export function createKey(models, { tenants = null } = {}) {
         h("div", { class: "fields" }, field("Expires", select(LIFETIMES, { name: "expires" })), field("Models", scope)),
         list,
         h("fieldset", { class: "stack tight" }, h("legend", { class: "label" }, "It may"), h("div", { class: "row" }, SCOPES.map(([value, text]) => check(text, { name: "scope", value, checked: true })))),
-        !tenants && limitFields(),
+        !tenants && mayBe("billing") && limitFields(),
       ],
       {
         text: "Create the key",
