@@ -3,6 +3,8 @@
 //! **Invariant:** a [`Receipt`] exists only for a record that is on the disk; it is confirmed when the end was handed
 //! over, and a receipt that goes without that says that the client has gone.
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Weak};
 
@@ -11,7 +13,7 @@ use freehold_ledger::{UsageOutcome, UsageRecord};
 use freehold_store::UsageWrite;
 use tokio::sync::oneshot;
 
-use super::journal::Journal;
+use super::journal::{Journal, Mark};
 use super::webhooks;
 use crate::clock::Clock;
 use crate::facade::Shared;
@@ -25,8 +27,8 @@ const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
 pub(super) enum Job {
     /// Write a record and end its hold. With `reply` it is pending until its receipt says more; without, it is final.
     Record { record: Box<UsageRecord>, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
-    /// Post a pending record.
-    Post { record: Arc<UsageRecord>, outcome: UsageOutcome, delivered_at: Option<Timestamp> },
+    /// Post a pending record. Its mark is kept until that is on the disk.
+    Post { record: Arc<UsageRecord>, outcome: UsageOutcome, delivered_at: Option<Timestamp>, mark: Option<Mark> },
     /// Say when everything before is done.
     Flush(oneshot::Sender<()>),
 }
@@ -34,13 +36,13 @@ pub(super) enum Job {
 /// The way to the thread and to the journal.
 pub(super) struct Link {
     jobs: Sender<Job>,
-    journal: Journal,
+    journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
 }
 
 impl Link {
     pub fn new(jobs: Sender<Job>, journal: Journal, clock: Arc<dyn Clock>) -> Self {
-        Self { jobs, journal, clock }
+        Self { jobs, journal: Arc::new(journal), clock }
     }
 
     pub fn send(&self, job: Job) {
@@ -54,16 +56,36 @@ impl Link {
 pub struct Receipt {
     record: Arc<UsageRecord>,
     link: Arc<Link>,
+    mark: Option<Mark>,
     settled: bool,
 }
 
 impl Receipt {
+    /// Gives the last bytes of the answer to a socket that does not block, so that a crash of this process cannot come
+    /// between the socket's taking them and the note of it. How many it took.
+    ///
+    /// # Errors
+    /// The socket's; `WouldBlock` among them.
+    pub fn hand_over(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        if self.mark.is_none() {
+            self.mark = self.link.journal.mark(self.record.id, self.link.clock.now());
+        }
+        match &self.mark {
+            Some(mark) => mark.send(socket, bytes),
+            None => Err(io::Error::other("too many answers wait to be posted")),
+        }
+    }
+
     /// The bytes of the end are with the kernel.
     pub fn confirm(mut self) {
         let now = self.link.clock.now();
-        self.link.journal.mark(self.record.id, now);
+        let mark = self.mark.take().or_else(|| {
+            let mark = self.link.journal.mark(self.record.id, now)?;
+            mark.note();
+            Some(mark)
+        });
         self.settled = true;
-        self.link.send(Job::Post { record: Arc::clone(&self.record), outcome: self.record.outcome, delivered_at: Some(now) });
+        self.link.send(Job::Post { record: Arc::clone(&self.record), outcome: self.record.outcome, delivered_at: Some(now), mark });
     }
 
     /// The record.
@@ -85,7 +107,7 @@ impl Drop for Receipt {
                 UsageOutcome::Failed => UsageOutcome::Failed,
                 _ => UsageOutcome::ClientGone,
             };
-            self.link.send(Job::Post { record: Arc::clone(&self.record), outcome, delivered_at: None });
+            self.link.send(Job::Post { record: Arc::clone(&self.record), outcome, delivered_at: None, mark: None });
         }
     }
 }
@@ -110,6 +132,7 @@ pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>) {
 struct Post {
     record: UsageRecord,
     delivered_at: Option<Timestamp>,
+    _mark: Option<Mark>,
 }
 
 struct Entry {
@@ -133,8 +156,8 @@ impl Batch {
     fn add(&mut self, job: Job) {
         match job {
             Job::Record { record, hold, reply } => self.entries.push(Entry { record: *record, hold, reply }),
-            Job::Post { record, outcome, delivered_at } => {
-                self.posts.push(Post { record: UsageRecord { outcome, ..UsageRecord::clone(&record) }, delivered_at });
+            Job::Post { record, outcome, delivered_at, mark } => {
+                self.posts.push(Post { record: UsageRecord { outcome, ..UsageRecord::clone(&record) }, delivered_at, _mark: mark });
             }
             Job::Flush(done) => self.flushes.push(done),
         }
@@ -152,8 +175,6 @@ impl Batch {
         let now = shared.billing.link.clock.now();
         let left = match written {
             Ok(()) => {
-                let marked = self.posts.iter().filter(|post| post.delivered_at.is_some()).count();
-                shared.billing.link.journal.posted(marked as u64);
                 settle(shared, self.entries, now);
                 Vec::new()
             }
@@ -186,7 +207,7 @@ fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
     }
     for entry in entries {
         if let Some(reply) = entry.reply {
-            let receipt = Receipt { record: Arc::new(entry.record), link: Arc::clone(&shared.billing.link), settled: false };
+            let receipt = Receipt { record: Arc::new(entry.record), link: Arc::clone(&shared.billing.link), mark: None, settled: false };
             // A client that has gone meanwhile drops the receipt, which says so.
             let _gone = reply.send(Ok(receipt));
         }

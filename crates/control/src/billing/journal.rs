@@ -1,40 +1,57 @@
 //! The delivery journal: which answers' ends were handed to the kernel.
 //!
-//! A mark is one small write to a file opened for appending, without a flush to the disk: it survives the process, not
-//! the machine. After a loss of power an answer without a mark is void, so the error is on the customer's side.
+//! It is a file of slots, mapped into memory. A slot holds the header that `sendmmsg(2)` is called with, so the kernel
+//! itself writes into the file how many bytes it took, within the system call that takes them: a process that is
+//! killed at any moment has either not sent the end, or has noted it. A slot survives the process, not the machine:
+//! after a loss of power an answer whose slot was not written back is void, so the error is on the customer's side.
 //!
-//! **Invariant:** the file is emptied only while every marked record is posted, and no mark can come in between.
+//! **Invariant:** a slot says "handed over" from the moment at which the socket took the last byte until its record
+//! is posted, and at no other time.
+#![expect(unsafe_code, reason = "sendmmsg writes into memory that a file backs; each block says why that is sound")]
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use freehold_domain::{Timestamp, UsageId};
+use memmap2::MmapRaw;
+use nix::libc;
 use uuid::Uuid;
 
 use super::BillingError;
 
-const FILE: &str = "delivered.journal";
-/// 16 bytes of the record's id, 8 of the time in milliseconds.
-const ENTRY_LEN: usize = 24;
-/// The file is emptied once it is longer than this and nothing in it is needed.
-const EMPTY_ABOVE: u64 = 64 << 10;
+const FILE: &str = "deliveries";
+/// As many answers can be between their last byte and their posting.
+const SLOTS: u32 = 16384;
+const SLOT_LEN: usize = size_of::<Slot>();
 
-#[derive(Debug)]
-pub(super) struct Journal {
-    path: PathBuf,
-    file: Mutex<State>,
+/// What lies in the file, once for each answer that is being handed over.
+#[derive(Clone, Copy)]
+#[repr(C, align(128))]
+struct Slot {
+    /// What the kernel reads, and where it writes how much it took.
+    message: libc::mmsghdr,
+    id: [u8; 16],
+    at_ms: i64,
+    /// Bytes that are still to be taken; 0: nothing is handed over here.
+    wanted: u32,
 }
 
 #[derive(Debug)]
-struct State {
-    file: File,
-    len: u64,
-    /// Marked records that are not posted yet.
-    open: u64,
+pub(super) struct Journal {
+    map: MmapRaw,
+    free: Mutex<Vec<u32>>,
+}
+
+/// A slot of one answer. Dropping it empties the slot: the record is posted, or is not to be.
+#[derive(Debug)]
+pub(super) struct Mark {
+    journal: Arc<Journal>,
+    index: u32,
 }
 
 impl Journal {
@@ -42,103 +59,188 @@ impl Journal {
     pub fn open(dir: &Path) -> Result<(Self, HashMap<UsageId, Timestamp>), BillingError> {
         let path = dir.join(FILE);
         let io = |error| BillingError::Io { path: path.clone(), error };
-        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(io)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(io)?;
-        let marks = bytes.chunks_exact(ENTRY_LEN).filter_map(read).collect();
-        let len = bytes.len() as u64;
-        Ok((Self { path: path.clone(), file: Mutex::new(State { file, len, open: 0 }) }, marks))
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+        let len = u64::from(SLOTS) * SLOT_LEN as u64;
+        match file.metadata().map_err(io)?.len() {
+            0 => file.set_len(len).map_err(io)?,
+            found if found == len => {}
+            found => return Err(io(io::Error::new(io::ErrorKind::InvalidData, format!("is {found} bytes long instead of {len}")))),
+        }
+        let map = MmapRaw::map_raw(&file).map_err(io)?;
+        let journal = Self { map, free: Mutex::new((0..SLOTS).rev().collect()) };
+        let marks = (0..SLOTS).filter_map(|index| journal.read(index)).collect();
+        Ok((journal, marks))
     }
 
-    /// Empties the file: everything in it is settled.
-    pub fn clear(&self) -> Result<(), BillingError> {
-        let mut state = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        state.empty().map_err(|error| BillingError::Io { path: self.path.clone(), error })
+    /// Empties every slot: all are settled.
+    pub fn clear(&self) {
+        (0..SLOTS).for_each(|index| self.empty(index));
     }
 
-    /// The end was handed over.
-    pub fn mark(&self, id: UsageId, at: Timestamp) {
-        let mut entry = [0; ENTRY_LEN];
-        entry[..16].copy_from_slice(id.to_uuid().as_bytes());
-        entry[16..].copy_from_slice(&at.unix_ms().to_le_bytes());
-        let mut state = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open += 1;
-        match state.file.write_all(&entry) {
-            Ok(()) => state.len += ENTRY_LEN as u64,
-            // It is posted all the same, unless the process dies before that. What was written of it must go: the next
-            // entry begins where this one did.
-            Err(error) => {
-                tracing::error!(%error, path = %self.path.display(), "a delivery cannot be noted");
-                if let Err(error) = state.file.set_len(state.len) {
-                    tracing::error!(%error, path = %self.path.display(), "the delivery journal has a torn entry");
-                }
-            }
+    /// A slot for a record; `None` when all are in use.
+    pub fn mark(self: &Arc<Self>, id: UsageId, at: Timestamp) -> Option<Mark> {
+        let index = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        let slot = self.slot(index);
+        // SAFETY: `slot` lies in the map, is aligned, and no one else uses a slot that is not free.
+        unsafe {
+            (&raw mut (*slot).id).write_volatile(*id.to_uuid().as_bytes());
+            (&raw mut (*slot).at_ms).write_volatile(at.unix_ms());
+        }
+        Some(Mark { journal: Arc::clone(self), index })
+    }
+
+    fn slot(&self, index: u32) -> *mut Slot {
+        assert!(index < SLOTS, "a slot of the file");
+        // SAFETY: the map is `SLOTS` slots long, and begins at a page, which is aligned for a slot.
+        unsafe { self.map.as_mut_ptr().cast::<Slot>().add(index as usize) }
+    }
+
+    fn empty(&self, index: u32) {
+        let slot = self.slot(index);
+        // SAFETY: as in `mark`; at the start nobody has a slot. Without a wish nothing that was taken counts.
+        unsafe {
+            (&raw mut (*slot).wanted).write_volatile(0);
+            (&raw mut (*slot).message.msg_len).write_volatile(0);
         }
     }
 
-    /// So many marked records are posted.
-    pub fn posted(&self, count: u64) {
-        let mut state = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open = state.open.saturating_sub(count);
-        if state.open == 0
-            && state.len > EMPTY_ABOVE
-            && let Err(error) = state.empty()
-        {
-            tracing::warn!(%error, path = %self.path.display(), "the delivery journal cannot be emptied");
+    fn read(&self, index: u32) -> Option<(UsageId, Timestamp)> {
+        // SAFETY: the slot lies in the map, and every pattern of bits is a `Slot`.
+        let slot = unsafe { self.slot(index).read_volatile() };
+        let handed_over = slot.wanted > 0 && slot.message.msg_len == slot.wanted;
+        handed_over.then(|| (UsageId::from_uuid(Uuid::from_bytes(slot.id)), Timestamp::from_unix_ms(slot.at_ms)))
+    }
+}
+
+impl Mark {
+    /// Gives the last bytes of the answer to a socket that does not block. How many it took: when all, the end is
+    /// handed over.
+    pub fn send(&self, socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(i32::MAX as usize)];
+        let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let slot = self.journal.slot(self.index);
+        // SAFETY: only this mark uses the slot. The kernel reads `part` and `bytes`, which outlive the call, and writes
+        // nothing but `msg_len`. That is emptied before `wanted` is set: what a call before took is never compared
+        // with what this one is to take.
+        let sent = unsafe {
+            (&raw mut (*slot).message.msg_len).write_volatile(0);
+            let mut header: libc::msghdr = std::mem::zeroed();
+            (header.msg_iov, header.msg_iovlen) = (&raw mut part, 1);
+            (&raw mut (*slot).message.msg_hdr).write_volatile(header);
+            (&raw mut (*slot).wanted).write_volatile(bytes.len() as u32);
+            let sent = libc::sendmmsg(socket.as_raw_fd(), &raw mut (*slot).message, 1, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+            (&raw mut (*slot).message.msg_hdr).write_volatile(std::mem::zeroed());
+            sent
+        };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: as above.
+        Ok(unsafe { (&raw const (*slot).message.msg_len).read_volatile() } as usize)
+    }
+
+    /// The end was handed over in another way.
+    pub fn note(&self) {
+        let slot = self.journal.slot(self.index);
+        // SAFETY: only this mark uses the slot.
+        unsafe {
+            (&raw mut (*slot).message.msg_len).write_volatile(1);
+            (&raw mut (*slot).wanted).write_volatile(1);
         }
     }
 }
 
-impl State {
-    fn empty(&mut self) -> std::io::Result<()> {
-        self.file.set_len(0)?;
-        self.len = 0;
-        Ok(())
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.journal.empty(self.index);
+        self.journal.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.index);
     }
-}
-
-fn read(entry: &[u8]) -> Option<(UsageId, Timestamp)> {
-    let id = Uuid::from_slice(entry.get(..16)?).ok()?;
-    let at = i64::from_le_bytes(entry.get(16..24)?.try_into().ok()?);
-    Some((UsageId::from_uuid(id), Timestamp::from_unix_ms(at)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     fn id(n: u128) -> UsageId {
         UsageId::from_uuid(Uuid::from_u128(n))
     }
 
-    #[test]
-    fn marks_are_found_again_and_a_torn_one_is_none() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let (journal, marks) = Journal::open(dir.path()).expect("opens");
-        assert!(marks.is_empty());
-        journal.mark(id(1), Timestamp::from_unix_ms(10));
-        journal.mark(id(2), Timestamp::from_unix_ms(20));
-        let path = dir.path().join(FILE);
-        let mut bytes = std::fs::read(&path).expect("bytes");
-        bytes.extend_from_slice(&[7; 11]);
-        std::fs::write(&path, bytes).expect("written");
-        let (journal, marks) = Journal::open(dir.path()).expect("opens");
-        assert_eq!(marks, HashMap::from([(id(1), Timestamp::from_unix_ms(10)), (id(2), Timestamp::from_unix_ms(20))]));
-        journal.clear().expect("empties");
-        assert_eq!(std::fs::metadata(&path).expect("a file").len(), 0);
+    fn open(dir: &Path) -> (Arc<Journal>, HashMap<UsageId, Timestamp>) {
+        let (journal, marks) = Journal::open(dir).expect("opens");
+        (Arc::new(journal), marks)
     }
 
     #[test]
-    fn the_file_is_emptied_when_nothing_in_it_is_open() {
+    fn the_last_byte_makes_the_mark() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (journal, _) = Journal::open(dir.path()).expect("opens");
-        let count = EMPTY_ABOVE / ENTRY_LEN as u64 + 2;
-        for n in 0..count {
-            journal.mark(id(u128::from(n)), Timestamp::from_unix_ms(0));
+        let (journal, marks) = open(dir.path());
+        assert!(marks.is_empty());
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        let sent = journal.mark(id(1), Timestamp::from_unix_ms(10)).expect("a slot");
+        assert_eq!(sent.send(near.as_fd(), b"the end").expect("sent"), 7);
+        let noted = journal.mark(id(2), Timestamp::from_unix_ms(20)).expect("a slot");
+        noted.note();
+        let posted = journal.mark(id(3), Timestamp::from_unix_ms(30)).expect("a slot");
+        posted.send(near.as_fd(), b"!").expect("sent");
+        drop(posted);
+        let _waits = journal.mark(id(4), Timestamp::from_unix_ms(40)).expect("a slot");
+        let mut got = [0; 8];
+        far.read_exact(&mut got).expect("bytes");
+        assert_eq!(&got, b"the end!");
+        // The process ends here: its map is in the file.
+        let (after, marks) = open(dir.path());
+        assert_eq!(marks, HashMap::from([(id(1), Timestamp::from_unix_ms(10)), (id(2), Timestamp::from_unix_ms(20))]));
+        after.clear();
+        assert!(open(dir.path()).1.is_empty());
+    }
+
+    #[test]
+    fn a_part_is_not_the_end() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (journal, _) = open(dir.path());
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        let bytes = vec![7; 8 << 20];
+        let mark = journal.mark(id(1), Timestamp::from_unix_ms(10)).expect("a slot");
+        let mut sent = mark.send(near.as_fd(), &bytes).expect("a part");
+        assert!(sent < bytes.len(), "the socket's buffer is smaller");
+        assert!(open(dir.path()).1.is_empty());
+        let full = mark.send(near.as_fd(), &bytes[sent..]).expect_err("full");
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            far.read_to_end(&mut all).map(|_| all.len())
+        });
+        while sent < bytes.len() {
+            assert!(open(dir.path()).1.is_empty());
+            match mark.send(near.as_fd(), &bytes[sent..]) {
+                Ok(more) => sent += more,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
         }
-        journal.posted(count - 1);
-        assert!(std::fs::metadata(dir.path().join(FILE)).expect("a file").len() > EMPTY_ABOVE);
-        journal.posted(1);
-        assert_eq!(std::fs::metadata(dir.path().join(FILE)).expect("a file").len(), 0);
+        assert_eq!(open(dir.path()).1.len(), 1);
+        drop(near);
+        assert_eq!(reader.join().expect("ends").expect("read"), bytes.len());
+    }
+
+    #[test]
+    fn slots_are_used_again_and_none_is_lent_twice() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (journal, _) = open(dir.path());
+        let marks: Vec<Mark> = (0..SLOTS).map(|n| journal.mark(id(n.into()), Timestamp::from_unix_ms(0)).expect("a slot")).collect();
+        assert!(journal.mark(id(0), Timestamp::from_unix_ms(0)).is_none());
+        drop(marks);
+        assert!(journal.mark(id(0), Timestamp::from_unix_ms(0)).is_some());
+    }
+
+    #[test]
+    fn a_file_that_is_no_journal_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::write(dir.path().join(FILE), b"something else").expect("written");
+        let error = Journal::open(dir.path()).expect_err("refused");
+        assert!(error.to_string().contains("14 bytes long"), "{error}");
     }
 }

@@ -135,7 +135,7 @@ impl Billing {
         if posted + void > 0 {
             tracing::info!(posted, void, "usage that a crash left pending is settled");
         }
-        journal.clear()?;
+        journal.clear();
         let mut meter = Meter::new(currency, prices);
         for account in store.operator_accounts()?.into_iter().filter(|account| account.currency == currency) {
             meter.open_operator(account)?;

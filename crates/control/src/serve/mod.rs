@@ -137,10 +137,9 @@ impl Serving {
     pub async fn embed(&self, actor: &Actor, request: &EmbeddingRequest, call: Call) -> Result<(EmbeddingResponse, Receipt), Error> {
         let (caller, spec, reference) = self.find(actor, &request.model).await?;
         let ticket = self.admit(actor, caller, &spec, "embedding", bounds::embedding(request), call).await?;
-        let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
         let wire = EmbeddingRequest { model: reference.to_string(), ..request.clone() };
-        let answer =
-            self.post(&lease, caller, "/v1/embeddings", openai::embeddings::encode_request(&wire, &Extensions::default()), call).await?;
+        let wire = openai::embeddings::encode_request(&wire, &Extensions::default());
+        let (_lease, answer) = self.post(&spec, caller, "/v1/embeddings", wire, call).await?;
         let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
         let response = openai::embeddings::decode_answer(&body)?;
         let served = Quantities::tokens(u64::from(response.prompt_tokens), 0, 0);
@@ -212,9 +211,8 @@ impl Serving {
     ) -> Result<Answer, Error> {
         let (caller, spec, reference) = self.find(actor, model).await?;
         let ticket = self.admit(actor, caller, &spec, route.meter, route.bound, call).await?;
-        let lease = self.workers.lease(&spec, call.received + self.deadline).await?;
         let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()) };
-        let response = self.post(&lease, caller, route.path, ask(reference.to_string(), &extensions), call).await?;
+        let (lease, response) = self.post(&spec, caller, route.path, ask(reference.to_string(), &extensions), call).await?;
         let prompt_tokens = response.headers().get(PROMPT_TOKENS).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
         let head = AnswerHead { id: call.id.to_string(), model: model.to_owned(), created_s: self.control.now().unix_s() };
         Ok(Answer::new(
@@ -267,24 +265,38 @@ impl Serving {
         Ok((caller, spec, reference))
     }
 
+    /// Asks a worker of the model, and once more if the one that was asked is found dead before it answered.
     async fn post(
         &self,
-        lease: &Lease,
+        spec: &ModelSpec,
         caller: &Tenancy,
         path: &str,
         body: Vec<u8>,
         call: Call,
-    ) -> Result<http::Response<hyper::body::Incoming>, Error> {
-        let left = (call.received + self.deadline).saturating_duration_since(Instant::now());
-        let headers = [
-            ("x-request-id", call.id.to_string()),
-            ("x-freehold-tenant", caller.tenant.to_string()),
-            ("x-freehold-weight", caller.weight.to_string()),
-            ("x-freehold-deadline-ms", left.as_millis().to_string()),
-        ];
-        let response = lease.client().post(path, &headers, Bytes::from(body)).await.map_err(|error| worker_lost(error.to_string()))?;
+    ) -> Result<(Lease, http::Response<hyper::body::Incoming>), Error> {
+        let deadline = call.received + self.deadline;
+        let body = Bytes::from(body);
+        let ask = async |lease: &Lease| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let headers = [
+                ("x-request-id", call.id.to_string()),
+                ("x-freehold-tenant", caller.tenant.to_string()),
+                ("x-freehold-weight", caller.weight.to_string()),
+                ("x-freehold-deadline-ms", left.as_millis().to_string()),
+            ];
+            lease.client().post(path, &headers, body.clone()).await
+        };
+        let mut lease = self.workers.lease(spec, deadline).await?;
+        let response = match ask(&lease).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::info!(%error, model = %spec.name, request_id = %call.id, "a worker is gone; the next one is asked");
+                lease = self.workers.lease_again(spec, lease, deadline).await?;
+                ask(&lease).await.map_err(|error| worker_lost(error.to_string()))?
+            }
+        };
         if response.status().is_success() {
-            return Ok(response);
+            return Ok((lease, response));
         }
         let status = response.status().as_u16();
         let retry_after_s = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());

@@ -39,14 +39,21 @@ pub enum ClientError {
 #[derive(Clone, Debug)]
 pub struct WorkerClient {
     client: Client<SocketConnector, Full<Bytes>>,
+    socket: Arc<PathBuf>,
 }
 
 impl WorkerClient {
     /// A client of the worker behind `socket`. Connects when it is first used.
     pub fn new(socket: &Path) -> Self {
-        let client =
-            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(SocketConnector { socket: Arc::new(socket.to_owned()) });
-        Self { client }
+        let socket = Arc::new(socket.to_owned());
+        let connector = SocketConnector { socket: Arc::clone(&socket) };
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(connector);
+        Self { client, socket }
+    }
+
+    /// Both reach the same process: a worker that is started again has a socket of its own.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        self.socket == other.socket
     }
 
     /// Sends a JSON body and returns the answer's head and its body as it comes.

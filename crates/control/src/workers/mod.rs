@@ -33,6 +33,8 @@ use process::Launcher;
 
 /// Most requests that wait for a model to be loaded.
 const WAITING_MAX: u32 = 4096;
+/// How long a worker that does not answer may take to be known as lost.
+const LOSS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the workers are run with.
 #[derive(Clone, Debug)]
@@ -181,6 +183,25 @@ impl Workers {
                     )
                     .with_retry_after_s(5)
                 })?,
+            }
+        }
+    }
+
+    /// Takes a lease in place of one whose worker did not answer, on the worker that is started after it.
+    ///
+    /// # Errors
+    /// Those of [`Workers::lease`].
+    pub async fn lease_again(&self, spec: &ModelSpec, lost: Lease, deadline: Instant) -> Result<Lease, Error> {
+        let client = lost.client.clone();
+        drop(lost);
+        // That a process has ended is known a moment after its sockets are closed.
+        let patience = tokio::time::Instant::now() + LOSS_PATIENCE;
+        loop {
+            let mut changed = std::pin::pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            let is_known = self.loaded(&spec.name).is_none_or(|loaded| !loaded.is_of(&client));
+            if is_known || tokio::time::timeout_at(patience, changed).await.is_err() {
+                return self.lease(spec, deadline).await;
             }
         }
     }

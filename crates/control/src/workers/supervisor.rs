@@ -35,6 +35,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, spec: ModelSpec, stop: Arc<No
             }
             End::Lost(status) => {
                 let after = shared.pool().lost(&spec.name, now);
+                shared.changed.notify_waiters();
                 tracing::error!(model = %spec.name, status, "the worker was lost");
                 match after {
                     AfterLoss::Restart(pause) => {

@@ -1,5 +1,6 @@
 //! Metering, limits, credit, invoices: with a real store and a clock that is told the time.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use freehold_control::billing::{
@@ -197,13 +198,14 @@ async fn a_crash_charges_for_what_was_handed_over_and_for_nothing_else() {
     let ticket = async || try_admit(&fixture.control, &fixture.main, 100, 50).await.expect("admitted");
     use_tokens(&fixture.control, &fixture.main, 100, 50).await;
     fixture.control.flush_usage().await;
-    let delivered = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
-    let on_its_way = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
+    let mut delivered = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
+    let mut on_its_way = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
     let running = ticket().await;
-    // The process ends here: a copy of its folder is what the next one finds. The mark is written and not posted.
-    let id = delivered.record().id;
-    let mut mark = id.to_uuid().as_bytes().to_vec();
-    mark.extend_from_slice(&5_i64.to_le_bytes());
+    let (near, _far) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    delivered.hand_over(near.as_fd(), b"the end").expect("sent");
+    let long = vec![0; 8 << 20];
+    assert!(on_its_way.hand_over(near.as_fd(), &long).expect("a part") < long.len());
+    // The process ends here: a copy of its folder is what the next one finds. Neither is posted.
     let data = fixture.dir.path().join("data");
     let copy = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(copy.path().join("data")).expect("a folder");
@@ -213,7 +215,6 @@ async fn a_crash_charges_for_what_was_handed_over_and_for_nothing_else() {
             std::fs::copy(entry.path(), copy.path().join("data").join(entry.file_name())).expect("copied");
         }
     }
-    std::fs::write(copy.path().join("data/delivered.journal"), [mark.as_slice(), &[1; 5]].concat()).expect("written");
     let after = open(&copy, &fixture.clock);
     let states = async || {
         let records = after.usage_records(&fixture.main, None, &Default::default()).await.expect("records").data;

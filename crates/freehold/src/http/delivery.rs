@@ -1,12 +1,14 @@
 //! When the end of an answer is with the kernel.
 //!
 //! An answer's body leaves its receipt in an [`End`] when it gives out its last bytes. The connection takes it from
-//! there: hyper flushes the socket only after it has written everything that the body gave out before, so the next
-//! flush that succeeds is the moment at which the end was handed over.
+//! there: what hyper writes from then on is held until it flushes, since it flushes only after it has written all that
+//! the body gave out. So the end of the answer goes out in the last of the system calls that empty what is held, and
+//! that call notes in the delivery journal that it did ([`Receipt::hand_over`]).
 //!
 //! **Invariant:** a receipt is confirmed after the bytes that it is for were taken by the socket, and never otherwise.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +18,11 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
 use freehold_control::billing::Receipt;
 use hyper::body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Most bytes that are held for a flush; what is longer is not the end yet, and goes out as it comes.
+const HELD_MAX: usize = 64 << 10;
 
 /// Where a body leaves its receipt with its last bytes.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +50,20 @@ impl Delivery {
     fn expect(&self, receipt: Receipt) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
         self.any.store(true, Ordering::Release);
+    }
+
+    fn is_expected(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
+    /// Gives the last bytes of the answers to the socket. How many it took.
+    fn hand_over(&self, socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        // A client that sends requests without waiting for answers can have several ends in one flush. The last makes
+        // the note; the others are noted right after.
+        match self.expected.lock().unwrap_or_else(PoisonError::into_inner).last_mut() {
+            Some(receipt) => receipt.hand_over(socket.as_fd(), bytes),
+            None => Err(io::Error::other("an end without a receipt")),
+        }
     }
 
     fn flushed(&self) {
@@ -90,46 +110,84 @@ impl HttpBody for WatchedBody {
     }
 }
 
-/// A stream of bytes that tells when what was written is flushed.
+/// A connection that hands over the ends of answers.
 #[derive(Debug)]
-pub struct Watched<S> {
-    stream: S,
+pub struct Watched {
+    stream: TcpStream,
     delivery: Arc<Delivery>,
+    /// Bytes that wait for the flush, and how many of them are sent.
+    held: Vec<u8>,
+    sent: usize,
 }
 
-impl<S> Watched<S> {
-    /// Watches a stream.
-    pub fn new(stream: S, delivery: Arc<Delivery>) -> Self {
-        Self { stream, delivery }
+impl Watched {
+    /// Watches a connection.
+    pub fn new(stream: TcpStream, delivery: Arc<Delivery>) -> Self {
+        Self { stream, delivery, held: Vec::new(), sent: 0 }
+    }
+
+    /// Sends what is held, as the end of what it belongs to, or as bytes that more will follow.
+    fn poll_send(&mut self, context: &mut Context<'_>, is_end: bool) -> Poll<io::Result<()>> {
+        while self.sent < self.held.len() {
+            let bytes = &self.held[self.sent..];
+            let sent = if is_end {
+                ready!(self.stream.poll_write_ready(context))?;
+                match self.stream.try_io(Interest::WRITABLE, || self.delivery.hand_over(&self.stream, bytes)) {
+                    Ok(sent) => sent,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            } else {
+                ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?
+            };
+            self.sent += sent;
+        }
+        self.held.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if !this.delivery.is_expected() {
+            return Pin::new(&mut this.stream).poll_write_vectored(context, parts);
+        }
+        if this.held.len() >= HELD_MAX {
+            ready!(this.poll_send(context, false))?;
+        }
+        let before = this.held.len();
+        for part in parts {
+            let room = HELD_MAX - this.held.len();
+            this.held.extend_from_slice(&part[..part.len().min(room)]);
+        }
+        Poll::Ready(Ok(this.held.len() - before))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context, true))?;
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.delivery.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

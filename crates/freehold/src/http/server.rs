@@ -64,7 +64,7 @@ fn connection(
     peer: SocketAddr,
     router: Router,
 ) -> http1::Connection<
-    TokioIo<Watched<TcpStream>>,
+    TokioIo<Watched>,
     impl hyper::service::HttpService<
         hyper::body::Incoming,
         ResBody = axum::body::Body,

@@ -26,6 +26,19 @@ fn a_killed_worker_costs_its_own_streams_an_error_and_is_back() {
 }
 
 #[test]
+fn a_request_that_finds_its_worker_dead_is_asked_again() {
+    let service = Service::with_model(&[]);
+    for round in 1..=3 {
+        let (status, answer) = service.post(&service.key, "/v1/chat/completions", &ask("Hi", 2));
+        assert_eq!(status, 200, "{answer}");
+        let pid = service.workers()[0]["pid"].as_u64().expect("a pid");
+        kill(u32::try_from(pid).expect("a pid"), "KILL");
+        let (status, answer) = service.post(&service.key, "/v1/chat/completions", &ask("Hi", 2));
+        assert_eq!(status, 200, "round {round}: {answer}");
+    }
+}
+
+#[test]
 fn two_hundred_streams_with_half_of_the_clients_leaving() {
     let service = Service::with_model(&["queue=400"]);
     let ended = std::thread::scope(|scope| {
