@@ -20,7 +20,7 @@ async function maybe(path, signal) {
 }
 
 /** The first day of this month and today, in UTC. */
-export function thisMonth() {
+function thisMonth() {
   const now = new Date();
   return { from: utcDay(new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), 1))), to: utcDay(now) };
 }
