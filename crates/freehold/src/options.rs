@@ -169,7 +169,7 @@ options! {
     invoice_note: String = String::new();
     /// Days that a tenant has to pay an invoice.
     invoice_due_days: u32 = 14;
-    /// Days that single usage records are kept; sums by day and invoices stay.
+    /// Days that single usage records are kept, 62 at least; sums by day and invoices stay.
     usage_retention_days: u32 = 400;
     /// Send budget alerts to addresses of this machine and of private networks too.
     webhook_private: bool = false;

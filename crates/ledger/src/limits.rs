@@ -345,6 +345,11 @@ impl Limiter {
         self.settle(now, hold, 0, NanoUnits::ZERO).map(drop)
     }
 
+    /// Whether a request that was admitted before a moment is still open.
+    pub fn has_open_before(&self, moment: Timestamp) -> bool {
+        self.admissions.values().any(|admission| admission.second < moment.unix_s())
+    }
+
     /// How many admissions are open.
     pub fn open(&self) -> usize {
         self.admissions.len()

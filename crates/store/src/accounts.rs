@@ -141,6 +141,11 @@ pub struct TransferRow {
     pub note: String,
 }
 
+pub(crate) fn account(connection: &Connection, id: AccountId) -> Result<Option<Account>, StoreError> {
+    let sql = "SELECT kind, tenant_id, currency, balance FROM accounts WHERE id = ?1";
+    one(connection, sql, [id.to_string()], read_account)
+}
+
 impl Store {
     /// Writes a transfer that somebody asked for.
     ///
@@ -165,8 +170,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        let sql = "SELECT kind, tenant_id, currency, balance FROM accounts WHERE id = ?1";
-        self.read(|connection| one(connection, sql, [id.to_string()], read_account))
+        self.read(|connection| account(connection, id))
     }
 
     /// The operator's own accounts.

@@ -51,7 +51,7 @@ pub use sessions::{OpenedWith, SessionFound, SessionRow};
 pub use tenants::TenantRow;
 pub use tokens::{SignedUp, TokenPurpose, TokenRow};
 pub use trail::{Note, TrailRow};
-pub use usage::{SplitBy, UsageRow, UsageSum, UsageWrite};
+pub use usage::{MonthAccount, SplitBy, UsageRow, UsageSum, UsageWrite};
 pub use users::{Identity, Member, UserChange, UserRow};
 pub use vouchers::{Redeemed, VoucherRow};
 pub use webhooks::WebhookRow;

@@ -7,13 +7,13 @@
 
 use std::collections::HashMap;
 
-use freehold_domain::{KeyId, NanoUnits, TenantId, Timestamp, UsageId};
+use freehold_domain::{AccountId, KeyId, NanoUnits, TenantId, Timestamp, UsageId};
 use freehold_ledger::invoices::UsageTotal;
 use freehold_ledger::usage::Quantities;
 use freehold_ledger::{AccountKind, UsageOutcome, UsageRecord, UsageState, calendar, derive};
 use rusqlite::{Connection, params};
 
-use crate::accounts::{Movement, apply};
+use crate::accounts::{Movement, account, apply};
 use crate::columns::{Columns, all, change_one, corrupt, one, signed};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
@@ -53,6 +53,17 @@ pub struct UsageSum {
     pub billable: Quantities,
     /// What it cost.
     pub amount: NanoUnits,
+}
+
+/// What an invoice is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MonthAccount {
+    /// What was used in the month.
+    pub totals: Vec<UsageTotal>,
+    /// What was charged for later days.
+    pub since: NanoUnits,
+    /// The tenant's account now.
+    pub balance: NanoUnits,
 }
 
 /// By what to split a sum.
@@ -283,26 +294,16 @@ impl Store {
         self.read(|connection| all(connection, &sql, params![from, to, tenant, limit], read_sum))
     }
 
-    /// What a month's invoice is made of.
+    /// What the invoice of a month is made of, and the account `of` its tenant, at one moment.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn usage_totals(&self, tenant: TenantId, (from, to): (i64, i64)) -> Result<Vec<UsageTotal>, StoreError> {
-        let sql = format!(
-            "SELECT meter, name AS subject, price_number, NULL AS tenant_id, NULL AS day, NULL AS name, NULL AS key_id, {SUMS} \
-             FROM usage_daily WHERE tenant_id = ?1 AND day >= ?2 AND day < ?3 GROUP BY meter, usage_daily.name, price_number"
-        );
+    pub fn month_account(&self, tenant: TenantId, (from, to): (i64, i64), of: AccountId) -> Result<MonthAccount, StoreError> {
         self.read(|connection| {
-            all(connection, &sql, params![tenant.to_string(), from, to], |row| {
-                let sum = read_sum(row)?;
-                Ok(UsageTotal {
-                    meter: row.plain("meter")?,
-                    name: row.plain("subject")?,
-                    price_number: row.plain("price_number")?,
-                    records: sum.requests,
-                    billable: sum.billable,
-                    amount: sum.amount,
-                })
+            Ok(MonthAccount {
+                totals: totals(connection, tenant, (from, to))?,
+                since: spent(connection, tenant, None, to)?,
+                balance: account(connection, of)?.map_or(NanoUnits::ZERO, |account| account.balance),
             })
         })
     }
@@ -312,22 +313,17 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn spent(&self, tenant: TenantId, key: Option<KeyId>, from_day: i64) -> Result<NanoUnits, StoreError> {
-        let sql = "SELECT coalesce(sum(amount), 0) AS amount FROM usage_daily WHERE tenant_id = ?1 AND day >= ?2 \
-                   AND (?3 IS NULL OR key_id = ?3)";
-        let key = key.map(|key| key.to_string());
-        let found = self.read(|connection| {
-            one(connection, sql, params![tenant.to_string(), from_day, key], |row| Ok(NanoUnits::new(row.plain("amount")?)))
-        })?;
-        Ok(found.unwrap_or_default())
+        self.read(|connection| spent(connection, tenant, key, from_day))
     }
 
-    /// How many records are pending.
+    /// How many records are pending; of those that began before a moment, if there is one.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn pending_usage(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) AS count FROM usage WHERE state = 'pending'";
-        Ok(self.read(|connection| one(connection, sql, [], |row| row.size("count")))?.unwrap_or(0))
+    pub fn pending_usage(&self, before: Option<Timestamp>) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) AS count FROM usage WHERE state = 'pending' AND (?1 IS NULL OR started_at < ?1)";
+        let before = before.map(Timestamp::unix_ms);
+        Ok(self.read(|connection| one(connection, sql, [before], |row| row.size("count")))?.unwrap_or(0))
     }
 
     /// Forgets up to `limit` settled records that ended before a time; how many. The days' sums stay.
@@ -340,4 +336,30 @@ impl Store {
             Ok(transaction.prepare_cached(sql)?.execute(params![before.unix_ms(), limit])?)
         })
     }
+}
+
+fn totals(connection: &Connection, tenant: TenantId, (from, to): (i64, i64)) -> Result<Vec<UsageTotal>, StoreError> {
+    let sql = format!(
+        "SELECT meter, name AS subject, price_number, NULL AS tenant_id, NULL AS day, NULL AS name, NULL AS key_id, {SUMS} \
+         FROM usage_daily WHERE tenant_id = ?1 AND day >= ?2 AND day < ?3 GROUP BY meter, usage_daily.name, price_number"
+    );
+    all(connection, &sql, params![tenant.to_string(), from, to], |row| {
+        let sum = read_sum(row)?;
+        Ok(UsageTotal {
+            meter: row.plain("meter")?,
+            name: row.plain("subject")?,
+            price_number: row.plain("price_number")?,
+            records: sum.requests,
+            billable: sum.billable,
+            amount: sum.amount,
+        })
+    })
+}
+
+fn spent(connection: &Connection, tenant: TenantId, key: Option<KeyId>, from_day: i64) -> Result<NanoUnits, StoreError> {
+    let sql = "SELECT coalesce(sum(amount), 0) AS amount FROM usage_daily WHERE tenant_id = ?1 AND day >= ?2 \
+               AND (?3 IS NULL OR key_id = ?3)";
+    let key = key.map(|key| key.to_string());
+    let found = one(connection, sql, params![tenant.to_string(), from_day, key], |row| Ok(NanoUnits::new(row.plain("amount")?)))?;
+    Ok(found.unwrap_or_default())
 }

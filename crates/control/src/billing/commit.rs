@@ -5,12 +5,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc::{Receiver, Sender};
+use std::panic::AssertUnwindSafe;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use freehold_domain::{Error, HoldId, Timestamp};
 use freehold_ledger::{UsageOutcome, UsageRecord};
-use freehold_store::UsageWrite;
+use freehold_store::{Store, UsageWrite};
 use tokio::sync::oneshot;
 
 use super::journal::{Journal, Mark};
@@ -21,7 +23,7 @@ use crate::facade::Shared;
 /// Most jobs of one write.
 const BATCH_MAX: usize = 1024;
 /// Pause before what could not be written is tried again.
-const RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(500);
 
 /// What the thread is asked to do.
 pub(super) enum Job {
@@ -114,18 +116,41 @@ impl Drop for Receipt {
 
 /// Writes until nobody can send any more.
 pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>) {
-    let mut posts: Vec<Post> = Vec::new();
-    while let Ok(first) = jobs.recv() {
-        let mut batch = Batch { posts: std::mem::take(&mut posts), ..Batch::default() };
-        batch.add(first);
-        while batch.len() < BATCH_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
-            batch.add(job);
-        }
+    // Posts that could not be written. They are tried again on their own.
+    let mut late: Vec<Post> = Vec::new();
+    let mut tried = Instant::now();
+    loop {
+        let wait = if late.is_empty() { Duration::MAX } else { RETRY };
+        let job = match jobs.recv_timeout(wait) {
+            Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         // Without the service there is nothing to write to.
         let Some(shared) = shared.upgrade() else { return };
-        posts = batch.write(&shared);
+        if let Some(job) = job {
+            let mut batch = Batch::default();
+            batch.add(job);
+            while batch.len() < BATCH_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.add(job);
+            }
+            late.extend(batch.write(&shared));
+        }
+        if tried.elapsed() >= RETRY {
+            late.retain(|post| write(&shared.store, &[post.write()]).is_err());
+            tried = Instant::now();
+        }
+    }
+}
+
+/// Writes, and takes a fault of the code below for one of the disk: the thread must outlive it.
+fn write(store: &Store, writes: &[UsageWrite<'_>]) -> Result<(), String> {
+    let work = AssertUnwindSafe(|| if writes.is_empty() { Ok(()) } else { store.write_usage(writes) });
+    match std::panic::catch_unwind(work) {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(_) => Err("the store failed; its own message stands before this one".to_owned()),
     }
 }
 
@@ -163,33 +188,51 @@ impl Batch {
         }
     }
 
-    /// Writes everything, or nothing. The posts that must be tried again.
+    /// Writes everything at once; if that fails, each on its own, so that what cannot be written costs nobody else.
+    /// The posts that must be tried again.
     fn write(self, shared: &Arc<Shared>) -> Vec<Post> {
-        let posts = self.posts.iter().map(|post| UsageWrite::Post { record: &post.record, delivered_at: post.delivered_at });
-        let entries = self.entries.iter().map(|entry| match entry.reply {
-            Some(_) => UsageWrite::Pending(&entry.record),
-            None => UsageWrite::Final(&entry.record),
-        });
-        let writes: Vec<UsageWrite<'_>> = posts.chain(entries).collect();
-        let written = if writes.is_empty() { Ok(()) } else { shared.store.write_usage(&writes) };
+        let Self { entries, posts, flushes } = self;
+        let writes: Vec<UsageWrite<'_>> = posts.iter().map(Post::write).chain(entries.iter().map(Entry::write)).collect();
+        let written = write(&shared.store, &writes);
         let now = shared.billing.link.clock.now();
         let left = match written {
             Ok(()) => {
-                settle(shared, self.entries, now);
+                settle(shared, entries, now);
                 Vec::new()
             }
             Err(error) => {
-                tracing::error!(%error, "usage cannot be written");
-                refuse(shared, self.entries, &error.to_string(), now);
-                std::thread::sleep(RETRY);
-                self.posts
+                tracing::error!(error, records = writes.len(), "usage cannot be written; each record is tried on its own");
+                drop(writes);
+                let left = posts.into_iter().filter(|post| write(&shared.store, &[post.write()]).is_err()).collect();
+                for entry in entries {
+                    match write(&shared.store, &[entry.write()]) {
+                        Ok(()) => settle(shared, vec![entry], now),
+                        Err(error) => refuse(shared, entry, &error, now),
+                    }
+                }
+                left
             }
         };
-        for done in self.flushes {
+        for done in flushes {
             // Whoever asked may have stopped waiting.
             let _waiting = done.send(());
         }
         left
+    }
+}
+
+impl Post {
+    fn write(&self) -> UsageWrite<'_> {
+        UsageWrite::Post { record: &self.record, delivered_at: self.delivered_at }
+    }
+}
+
+impl Entry {
+    fn write(&self) -> UsageWrite<'_> {
+        match self.reply {
+            Some(_) => UsageWrite::Pending(&self.record),
+            None => UsageWrite::Final(&self.record),
+        }
     }
 }
 
@@ -217,11 +260,10 @@ fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
     }
 }
 
-fn refuse(shared: &Arc<Shared>, entries: Vec<Entry>, why: &str, now: Timestamp) {
-    for entry in entries {
-        shared.billing.meter().void(now, entry.hold);
-        if let Some(reply) = entry.reply {
-            let _gone = reply.send(Err(Error::internal(format!("the usage of this answer cannot be written: {why}"))));
-        }
+fn refuse(shared: &Arc<Shared>, entry: Entry, why: &str, now: Timestamp) {
+    tracing::error!(usage = %entry.record.id, error = why, "a record cannot be written");
+    shared.billing.meter().void(now, entry.hold);
+    if let Some(reply) = entry.reply {
+        let _gone = reply.send(Err(Error::internal(format!("the usage of this answer cannot be written: {why}"))));
     }
 }

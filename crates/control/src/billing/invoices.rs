@@ -8,7 +8,7 @@
 use freehold_domain::{Currency, Error, ErrorCode, InvoiceId, NanoUnits, TenantId, Timestamp, TransferId};
 use freehold_ledger::invoices::{Heading, Invoice, InvoiceError, InvoiceKind, InvoiceState, Party, Totals, render_html, render_pdf};
 use freehold_ledger::{AccountKind, Month, Reason, calendar, derive};
-use freehold_store::{Created, Issued, Movement, Note, SplitBy, TenantRow};
+use freehold_store::{Created, Issued, Movement, Note, TenantRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -154,7 +154,12 @@ impl Control {
         if now < ready {
             return Err(Error::invalid("month", format!("{month} can be invoiced from {ready} on, when everything in it has ended.")));
         }
+        let is_running = self.shared.billing.meter().has_open_before(month.end());
         self.flush_usage().await;
+        if is_running || self.store(move |store| store.pending_usage(Some(month.end()))).await? > 0 {
+            let message = format!("Requests that began in {month} are still being answered. Invoice it in some minutes.");
+            return Err(Error::new(ErrorCode::Conflict, message));
+        }
         let mut done = InvoiceRunView { month: month.to_string(), issued: Vec::new(), before: 0 };
         let mut after = None;
         loop {
@@ -174,21 +179,18 @@ impl Control {
     async fn invoice_tenant(&self, tenant: TenantRow, month: Month, now: Timestamp) -> Result<Option<Issued>, Error> {
         let id = tenant.id;
         let days = (calendar::day_of(month.start()), calendar::day_of(month.end()));
-        let later = (days.1, i64::MAX);
-        let (totals, since) =
-            self.store(move |store| Ok((store.usage_totals(id, days)?, store.usage_sums(Some(id), later, SplitBy::default(), 1)?))).await?;
+        let _changing = self.shared.billing.changing.lock().await;
+        let account = AccountKind::Customer.id(Some(id), self.shared.billing.currency);
+        let used = self.store(move |store| store.month_account(id, days, account)).await?;
         let mut sums = Totals::new();
-        for total in totals.into_iter().filter(|total| total.price_number != FREE_NUMBER) {
+        for total in used.totals.into_iter().filter(|total| total.price_number != FREE_NUMBER) {
             sums.merge(total).map_err(Error::internal)?;
         }
         if sums.iter().next().is_none() {
             return Ok(None);
         }
-        let _changing = self.shared.billing.changing.lock().await;
         self.load_under_lock(id, None).await?;
-        let account = self.shared.billing.meter().account(id).ok_or_else(|| Error::internal("an account is not in memory"))?;
-        let since = since.first().map_or(NanoUnits::ZERO, |sum| sum.amount);
-        let at_the_end = account.balance.plus(since).map_err(Error::internal)?;
+        let at_the_end = used.balance.plus(used.since).map_err(Error::internal)?;
         let total = sums.amount().map_err(Error::internal)?;
         let due = if at_the_end.is_negative() { at_the_end.negated().map_err(Error::internal)?.min(total) } else { NanoUnits::ZERO };
         let paid = total.minus(due).map_err(Error::internal)?;

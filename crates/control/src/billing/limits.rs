@@ -75,7 +75,7 @@ pub struct LimitsShown {
     pub budget_month: Option<NanoUnits>,
     /// At which parts of a budget to tell, in percent.
     pub alert_at_percent: Vec<u8>,
-    /// Where to tell.
+    /// Where to tell; shown to who may change it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
 }
@@ -214,7 +214,10 @@ impl Control {
 
     fn limits_view(&self, actor: &Actor, tenant: TenantId, key: Option<KeyId>, row: LimitsRow) -> Result<LimitsView, Error> {
         let in_use = self.shared.billing.meter().in_use(self.now(), tenant, key);
-        let has_webhook = row.webhook.is_some() && permit(actor, Action::ManageBilling(tenant)).is_ok();
+        // An address can have a secret in it, as many services' webhooks do.
+        let may_change = permit(actor, Action::ManageBilling(tenant)).is_ok();
+        let row = LimitsRow { webhook: row.webhook.filter(|_| may_change), ..row };
+        let has_webhook = row.webhook.is_some();
         Ok(LimitsView {
             tenant,
             key,

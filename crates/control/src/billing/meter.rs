@@ -180,6 +180,10 @@ impl Meter {
         self.gate.limiter.in_use(now, key.map_or(Scope::Tenant(tenant), Scope::Key))
     }
 
+    pub fn has_open_before(&self, moment: Timestamp) -> bool {
+        self.gate.limiter.has_open_before(moment)
+    }
+
     pub fn open_holds(&self) -> usize {
         self.gate.book.open_holds()
     }

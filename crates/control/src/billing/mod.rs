@@ -190,12 +190,14 @@ impl Control {
     /// # Errors
     /// When the database cannot be written.
     pub async fn keep_billing(&self) -> Result<(), Error> {
+        // A month can be exported until it is invoiced.
+        const RETENTION_DAYS_MIN: u32 = 62;
         const IDLE_MS: i64 = 60 * 60 * 1000;
         const BATCH: u32 = 1000;
         const BATCHES_MAX: usize = 50;
         let now = self.now();
         self.shared.billing.meter().sweep(now, IDLE_MS);
-        let days = i64::from(self.settings().billing.usage_retention_days.max(1));
+        let days = i64::from(self.settings().billing.usage_retention_days.max(RETENTION_DAYS_MIN));
         let before = now.plus_ms(-days * 24 * 60 * 60 * 1000);
         for _ in 0..BATCHES_MAX {
             if self.store(move |store| store.forget_usage(before, BATCH)).await? < BATCH as usize {

@@ -38,6 +38,13 @@ impl Decoder {
         }
     }
 
+    fn running_usage(&self) -> Option<Usage> {
+        match self {
+            Self::Chat(decoder) => decoder.running_usage(),
+            Self::Completion(decoder) => decoder.running_usage(),
+        }
+    }
+
     fn finish(&mut self, events: &mut Vec<ChatEvent>) {
         match self {
             Self::Chat(decoder) => decoder.finish(events),
@@ -78,21 +85,27 @@ pub(super) struct Bill {
     prompt_tokens: u64,
     /// Pieces of text that went out, each a token at least.
     pieces: u64,
+    /// What the worker says it has used so far.
+    running: Option<Quantities>,
 }
 
 impl Bill {
     pub(super) fn new(ticket: Ticket, prompt_tokens: u64) -> Self {
-        Self { ticket: Some(ticket), prompt_tokens, pieces: 0 }
+        Self { ticket: Some(ticket), prompt_tokens, pieces: 0, running: None }
     }
 
     /// What was served so far, as far as it is known. Before the first piece the prompt was not computed.
     fn so_far(&self) -> Quantities {
-        if self.pieces == 0 { Quantities::default() } else { Quantities::tokens(self.prompt_tokens, 0, self.pieces) }
+        match (self.pieces, self.running) {
+            (0, _) => Quantities::default(),
+            (_, Some(running)) => running,
+            (pieces, None) => Quantities::tokens(self.prompt_tokens, 0, pieces),
+        }
     }
 
     fn end(&mut self, outcome: UsageOutcome) {
         if let Some(ticket) = self.ticket.take() {
-            ticket.end(outcome, self.so_far(), None);
+            ticket.end(outcome, self.so_far(), self.running);
         }
     }
 }
@@ -163,6 +176,7 @@ impl Answer {
                     self.over = true;
                 }
             }
+            self.bill.running = self.decoder.running_usage().as_ref().map(quantities);
             self.hold_back(&mut events);
         }
         self.charge(&mut events).await;

@@ -211,7 +211,7 @@ impl Serving {
     ) -> Result<Answer, Error> {
         let (caller, spec, reference) = self.find(actor, model).await?;
         let ticket = self.admit(actor, caller, &spec, route.meter, route.bound, call).await?;
-        let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()) };
+        let extensions = Extensions { cache_salt: Some(caller.tenant.to_string()), running_usage: true };
         let (lease, response) = self.post(&spec, caller, route.path, ask(reference.to_string(), &extensions), call).await?;
         let prompt_tokens = response.headers().get(PROMPT_TOKENS).and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0);
         let head = AnswerHead { id: call.id.to_string(), model: model.to_owned(), created_s: self.control.now().unix_s() };

@@ -287,6 +287,27 @@ async fn vouchers_give_credit_once() {
 }
 
 #[tokio::test]
+async fn a_month_is_invoiced_after_everything_in_it_has_ended() {
+    let fixture = fixture().await;
+    publish(&fixture).await;
+    let running = try_admit(&fixture.control, &fixture.main, 100, 50).await.expect("admitted");
+    fixture.clock.advance_ms(31 * 24 * 60 * 60 * 1000);
+    let run = InvoiceRun { month: "2023-11".to_owned() };
+    assert_eq!(code(fixture.control.run_invoices(&fixture.operator, &run).await), "conflict", "it is running");
+    let served = Quantities::tokens(100, 0, 50);
+    let receipt = running.settle(UsageOutcome::Complete, served, None).await.expect("written");
+    assert_eq!(code(fixture.control.run_invoices(&fixture.operator, &run).await), "conflict", "it is on its way to the client");
+    receipt.confirm();
+    // What is used while the month is invoiced belongs to the next one.
+    let later = use_tokens(&fixture.control, &fixture.main, 7, 7);
+    let (done, ()) = tokio::join!(fixture.control.run_invoices(&fixture.operator, &run), later);
+    assert_eq!(done.expect("a run").issued.len(), 1);
+    let invoice = &fixture.control.list_invoices(&fixture.main, None, &Default::default()).await.expect("invoices").data[0];
+    assert_eq!((invoice.total.get(), invoice.due.get()), (200_000, 200_000));
+    check_ledger(&fixture).await;
+}
+
+#[tokio::test]
 async fn a_months_invoice_adds_up() {
     let fixture = fixture().await;
     publish(&fixture).await;

@@ -33,7 +33,7 @@ struct Chunk<'a, C> {
 #[derive(Debug, Default)]
 pub(super) struct Account {
     pub(super) head: Option<AnswerHead>,
-    usage: Option<Usage>,
+    pub(super) usage: Option<Usage>,
 }
 
 impl Account {

@@ -19,6 +19,8 @@ const STOP_CHARS_MAX: usize = 1024;
 const BIASES_MAX: usize = 1024;
 pub(super) const MODEL_CHARS_MAX: usize = 256;
 const SALT_CHARS_MAX: usize = 256;
+const STREAM_OPTIONS: &str = "stream_options";
+const RUNNING_USAGE: &str = "continuous_usage_stats";
 const USER_CHARS_MAX: usize = 1024;
 /// Most alternatives that are reported for a token.
 pub(super) const TOP_LOGPROBS_MAX: u32 = 20;
@@ -28,16 +30,24 @@ pub(super) const TOP_LOGPROBS_MAX: u32 = 20;
 pub struct Extensions {
     /// Requests share cached prefixes only with requests of the same salt: 1 to 256 characters.
     pub cache_salt: Option<String>,
+    /// Every chunk of a stream says how many tokens were used so far (vLLM's `continuous_usage_stats`).
+    pub running_usage: bool,
 }
 
 impl Extensions {
     pub(super) fn decode(fields: &mut Fields) -> Result<Self, Error> {
-        Ok(Self { cache_salt: fields.short_string("cache_salt", SALT_CHARS_MAX)? })
+        let running_usage = fields.has_flag(STREAM_OPTIONS, RUNNING_USAGE);
+        Ok(Self { cache_salt: fields.short_string("cache_salt", SALT_CHARS_MAX)?, running_usage })
     }
 
     pub(super) fn encode(&self, body: &mut Map<String, Value>) {
         if let Some(salt) = &self.cache_salt {
             body.insert("cache_salt".into(), json!(salt));
+        }
+        if self.running_usage
+            && let Value::Object(options) = body.entry(STREAM_OPTIONS).or_insert_with(|| json!({}))
+        {
+            options.insert(RUNNING_USAGE.into(), json!(true));
         }
     }
 }
@@ -138,9 +148,9 @@ fn decode_bias(fields: &mut Fields) -> Result<BTreeMap<u32, f32>, Error> {
 pub(super) fn decode_stream(fields: &mut Fields) -> Result<(bool, bool), Error> {
     let stream = fields.boolean("stream")?.unwrap_or(false);
     let mut include_usage = false;
-    if let Some(mut options) = fields.object("stream_options")? {
+    if let Some(mut options) = fields.object(STREAM_OPTIONS)? {
         include_usage = options.boolean("include_usage")?.unwrap_or(false);
-        options.ignore(&["include_obfuscation", "continuous_usage_stats"]);
+        options.ignore(&["include_obfuscation", RUNNING_USAGE]);
         options.finish()?;
     }
     Ok((stream, include_usage))
@@ -215,6 +225,6 @@ pub(super) fn encode_stream(stream: bool, include_usage: bool, body: &mut Map<St
         body.insert("stream".into(), json!(true));
     }
     if include_usage {
-        body.insert("stream_options".into(), json!({"include_usage": true}));
+        body.insert(STREAM_OPTIONS.into(), json!({"include_usage": true}));
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::Usage;
+use crate::shape::write;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct WireUsage {
@@ -27,6 +28,14 @@ impl WireUsage {
     pub(super) fn of_prompt(prompt_tokens: u32) -> Self {
         Self { prompt_tokens, completion_tokens: None, total_tokens: prompt_tokens, prompt_tokens_details: None }
     }
+}
+
+/// The end of a chunk, from what stands before its account on.
+pub(super) fn running_tail(before: &[u8], usage: &Usage) -> Vec<u8> {
+    let mut tail = before.to_vec();
+    write::json(&mut tail, &WireUsage::from(usage));
+    tail.extend_from_slice(b"}\n\n");
+    tail
 }
 
 impl From<&Usage> for WireUsage {

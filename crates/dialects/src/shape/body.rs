@@ -169,6 +169,11 @@ impl Fields {
         self.map.swap_remove(name).filter(|value| !value.is_null())
     }
 
+    /// The flag `name` of the object `object`, which stays for who reads it whole.
+    pub(crate) fn has_flag(&self, object: &str, name: &str) -> bool {
+        self.map.get(object).and_then(|object| object.get(name)?.as_bool()).unwrap_or(false)
+    }
+
     /// The field, which must be there.
     pub(crate) fn require(&mut self, name: &'static str) -> Result<Value, Error> {
         self.take(name).ok_or_else(|| missing(&self.path(name)))

@@ -186,7 +186,7 @@ fn without_context(events: Vec<ChatEvent>) -> Vec<ChatEvent> {
 
 #[test]
 fn openai_chat() {
-    let salted = Extensions { cache_salt: Some("tenant".into()) };
+    let salted = Extensions { cache_salt: Some("tenant".into()), running_usage: false };
     let file = check("openai.chat.request.json", &openai::chat::encode_request(&chat_request(), &salted));
     assert_eq!(openai::chat::decode_worker_request(&file), Ok((chat_request(), salted)));
     for (name, events) in [("text", text_events()), ("calls", call_events())] {

@@ -1,6 +1,6 @@
 //! OpenAI chat completions: canonical to wire to canonical is the identity.
 
-use freehold_dialects::canonical::{ChatEvent, ChatRequest};
+use freehold_dialects::canonical::{ChatEvent, ChatRequest, Usage};
 use freehold_dialects::openai::{Extensions, chat, error};
 use freehold_domain::{Error, ErrorCode};
 use proptest::collection::vec;
@@ -40,8 +40,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn requests_survive_the_wire(request in request(), salt in option::of("[a-z0-9]{1,64}")) {
-        let extensions = Extensions { cache_salt: salt };
+    fn requests_survive_the_wire(request in request(), salt in option::of("[a-z0-9]{1,64}"), running_usage in any::<bool>()) {
+        let extensions = Extensions { cache_salt: salt, running_usage };
         let wire = chat::encode_request(&request, &extensions);
         prop_assert_eq!(chat::decode_worker_request(&wire), Ok((request.clone(), extensions)));
         let wire = chat::encode_request(&request, &Extensions::default());
@@ -52,6 +52,25 @@ proptest! {
     fn answers_survive_the_wire(head in any_::head(), answer in any_::answer(0..4, true)) {
         let wire = chat::encode_answer(&head, &answer);
         prop_assert_eq!(chat::decode_answer(&wire), Ok((head, answer)));
+    }
+
+    #[test]
+    fn a_stream_that_says_what_was_used_so_far_is_the_same(head in any_::head(), mut events in any_::events(1..4, true), used in any::<u32>()) {
+        events.retain(|event| !matches!(event, ChatEvent::ToolCallStart { .. } | ChatEvent::ToolCallArguments { .. }));
+        let (mut encoder, mut decoder) = (chat::StreamEncoder::new(&head, true), chat::StreamDecoder::new());
+        let (mut wire, mut read) = (Vec::new(), Vec::new());
+        for (index, event) in events.iter().enumerate() {
+            let usage = Usage { prompt_tokens: used, cached_tokens: used / 2, completion_tokens: u32::try_from(index).expect("few") };
+            encoder.set_running_usage(&usage);
+            wire.clear();
+            encoder.encode(event, &mut wire);
+            decoder.push(&wire, &mut read);
+            if matches!(event, ChatEvent::Text { .. }) {
+                prop_assert_eq!(decoder.running_usage(), Some(usage));
+            }
+        }
+        decoder.finish(&mut read);
+        prop_assert_eq!(read, events);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! OpenAI completions and embeddings: canonical to wire to canonical is the identity.
 
-use freehold_dialects::canonical::{ChatEvent, CompletionRequest, EmbeddingRequest, EmbeddingResponse, Prompt};
+use freehold_dialects::canonical::{ChatEvent, CompletionRequest, EmbeddingRequest, EmbeddingResponse, Prompt, Usage};
 use freehold_dialects::openai::{Extensions, completions, embeddings};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -42,8 +42,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn requests_survive_the_wire(request in request(), salt in proptest::option::of("[a-z0-9]{1,64}")) {
-        let extensions = Extensions { cache_salt: salt };
+    fn requests_survive_the_wire(request in request(), salt in proptest::option::of("[a-z0-9]{1,64}"), running_usage in any::<bool>()) {
+        let extensions = Extensions { cache_salt: salt, running_usage };
         let wire = completions::encode_request(&request, &extensions);
         prop_assert_eq!(completions::decode_worker_request(&wire), Ok((request, extensions)));
     }
@@ -55,6 +55,25 @@ proptest! {
         }
         let wire = completions::encode_answer(&head, &answer);
         prop_assert_eq!(completions::decode_answer(&wire), Ok((head, answer)));
+    }
+
+    #[test]
+    fn a_stream_that_says_what_was_used_so_far_is_the_same(head in any_::head(), mut events in any_::events(1..4, true), used in any::<u32>()) {
+        events.retain(|event| !matches!(event, ChatEvent::ToolCallStart { .. } | ChatEvent::ToolCallArguments { .. }));
+        let (mut encoder, mut decoder) = (completions::StreamEncoder::new(&head, true), completions::StreamDecoder::new());
+        let (mut wire, mut read) = (Vec::new(), Vec::new());
+        for (index, event) in events.iter().enumerate() {
+            let usage = Usage { prompt_tokens: used, cached_tokens: used / 2, completion_tokens: u32::try_from(index).expect("few") };
+            encoder.set_running_usage(&usage);
+            wire.clear();
+            encoder.encode(event, &mut wire);
+            decoder.push(&wire, &mut read);
+            if matches!(event, ChatEvent::Text { .. }) {
+                prop_assert_eq!(decoder.running_usage(), Some(usage));
+            }
+        }
+        decoder.finish(&mut read);
+        prop_assert_eq!(read, events);
     }
 
     #[test]
@@ -77,7 +96,7 @@ proptest! {
         salt in proptest::option::of("[a-z0-9]{1,64}"),
     ) {
         let request = EmbeddingRequest { model, inputs, dimensions, base64, user };
-        let extensions = Extensions { cache_salt: salt };
+        let extensions = Extensions { cache_salt: salt, running_usage: false };
         let wire = embeddings::encode_request(&request, &extensions);
         prop_assert_eq!(embeddings::decode_worker_request(&wire), Ok((request, extensions)));
     }

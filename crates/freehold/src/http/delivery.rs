@@ -5,6 +5,8 @@
 //! the body gave out. So the end of the answer goes out in the last of the system calls that empty what is held, and
 //! that call notes in the delivery journal that it did ([`Receipt::hand_over`]).
 //!
+//! A client that does not read is not waited for: its connection ends, and the answer counts as one that nobody took.
+//!
 //! **Invariant:** a receipt is confirmed after the bytes that it is for were taken by the socket, and never otherwise.
 
 use std::io;
@@ -13,6 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::response::Response;
@@ -20,7 +23,10 @@ use freehold_control::billing::Receipt;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
+/// How long a client may read nothing, and how long it may take to read the end of an answer.
+const STALL_MAX: Duration = Duration::from_secs(60);
 /// Most bytes that are held for a flush; what is longer is not the end yet, and goes out as it comes.
 const HELD_MAX: usize = 64 << 10;
 
@@ -118,12 +124,25 @@ pub struct Watched {
     /// Bytes that wait for the flush, and how many of them are sent.
     held: Vec<u8>,
     sent: usize,
+    /// Runs while the client takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     /// Watches a connection.
     pub fn new(stream: TcpStream, delivery: Arc<Delivery>) -> Self {
-        Self { stream, delivery, held: Vec::new(), sent: 0 }
+        Self { stream, delivery, held: Vec::new(), sent: 0, stall: None }
+    }
+
+    /// Gives a write that cannot go on an end.
+    fn patient<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL_MAX)));
+        ready!(stall.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 
     /// Sends what is held, as the end of what it belongs to, or as bytes that more will follow.
@@ -162,10 +181,12 @@ impl AsyncWrite for Watched {
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if !this.delivery.is_expected() {
-            return Pin::new(&mut this.stream).poll_write_vectored(context, parts);
+            let written = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
+            return this.patient(context, written);
         }
         if this.held.len() >= HELD_MAX {
-            ready!(this.poll_send(context, false))?;
+            let sent = this.poll_send(context, false);
+            ready!(this.patient(context, sent))?;
         }
         let before = this.held.len();
         for part in parts {
@@ -180,7 +201,8 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(context, true))?;
+        let sent = self.poll_send(context, true);
+        ready!(self.patient(context, sent))?;
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.delivery.flushed();
         Poll::Ready(Ok(()))

@@ -137,7 +137,12 @@ fn each_end_of_an_answer_is_charged_as_it_should() {
     drop(stream);
     let (state, how, amount, delivered) = outcome(3);
     assert_eq!((state.as_str(), how.as_str(), delivered), ("posted", "client_gone", false));
-    assert!((1000..2_000_000).contains(&amount) || amount == 0, "{amount}");
+    assert!((1000..2_000_000).contains(&amount), "{amount}");
+    let record = &records(&service)[0];
+    assert_eq!(record["served"], record["provider_reported"], "the worker says how far it came: {record}");
+    let tokens = |name: &str| record["served"][name].as_u64().expect("a number");
+    assert_eq!(tokens("output_tokens") * 1000, amount);
+    assert!(tokens("cached_tokens") > 0, "the prompt of the request before: {record}");
 
     // The worker dies.
     let mut stream = service.stream(&exactly(2000));

@@ -72,7 +72,7 @@ impl AnswerReader {
             out.push(ChatEvent::Start);
         }
         match event {
-            GenerationEvent::Text { choice, text, logprobs } => self.text(choice, text, logprobs, out),
+            GenerationEvent::Text { choice, text, logprobs, .. } => self.text(choice, text, logprobs, out),
             GenerationEvent::Finish { choice, reason } => self.finish(choice, reason, out),
             GenerationEvent::Done(usage) => {
                 self.over = true;

@@ -148,7 +148,7 @@ impl Request {
 
     fn send_piece(&self, choice: u32, piece: Piece) {
         if !piece.text.is_empty() || !piece.logprobs.is_empty() {
-            self.send(GenerationEvent::Text { choice, text: piece.text, logprobs: piece.logprobs });
+            self.send(GenerationEvent::Text { choice, text: piece.text, logprobs: piece.logprobs, usage: self.usage });
         }
     }
 }

@@ -206,6 +206,8 @@ pub enum GenerationEvent {
         text: String,
         /// One entry a token, if asked for.
         logprobs: Vec<TokenLogprob>,
+        /// What the request has used so far.
+        usage: Usage,
     },
     /// An answer is complete: `Stop` or `Length`.
     Finish {

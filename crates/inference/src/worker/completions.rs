@@ -26,6 +26,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
     let received = Received::read(&app, request).await?;
     let (request, extensions) = openai::completions::decode_worker_request(&received.body)?;
     refuse_unsupported(&request)?;
+    let running_usage = extensions.running_usage;
     let envelope = received.envelope(&app, &request.model, extensions)?;
     let head = received.head(&request.model);
     if app.log_prompts {
@@ -43,7 +44,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
     let reader = AnswerReader::new(choices, None, CallIds { seed: envelope.seed });
     let pump = Pump::new(&app, received.arrived, Merged::new(generations, n), reader, choices);
     if request.stream {
-        let response = pump.stream(Encoder::completions(&head, request.include_usage)).await?;
+        let response = pump.stream(Encoder::completions(&head, request.include_usage, running_usage)).await?;
         return Ok(reply::with_prompt_tokens(response, prompt_tokens));
     }
     Ok(reply::json(openai::completions::encode_answer(&head, &pump.gather().await?)))

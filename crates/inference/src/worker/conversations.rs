@@ -16,6 +16,7 @@ use super::request::Received;
 pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Result<Response, Refusal> {
     let received = Received::read(&app, request).await?;
     let (request, extensions) = openai::chat::decode_worker_request(&received.body)?;
+    let running_usage = extensions.running_usage;
     let envelope = received.envelope(&app, &request.model, extensions)?;
     let head = received.head(&request.model);
     if app.log_prompts {
@@ -27,7 +28,8 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
     let generation = app.engine.generate(prepared.generate)?;
     let pump = Pump::new(&app, received.arrived, Merged::new(vec![generation], n), prepared.reader, n);
     if request.stream {
-        return Ok(reply::with_prompt_tokens(pump.stream(Encoder::chat(&head, request.include_usage)).await?, prompt_tokens));
+        let encoder = Encoder::chat(&head, request.include_usage, running_usage);
+        return Ok(reply::with_prompt_tokens(pump.stream(encoder).await?, prompt_tokens));
     }
     Ok(reply::json(openai::chat::encode_answer(&head, &pump.gather().await?)))
 }

@@ -30,7 +30,8 @@ use crate::engine::{Generation, GenerationEvent};
 pub(super) struct Merged {
     generations: Vec<Option<Generation>>,
     n: u32,
-    usage: Usage,
+    /// What each generation has used so far.
+    usage: Vec<Usage>,
     open: usize,
     /// Where to look first, so that none is starved.
     turn: usize,
@@ -39,7 +40,17 @@ pub(super) struct Merged {
 impl Merged {
     pub fn new(generations: Vec<Generation>, n: u32) -> Self {
         let open = generations.len();
-        Self { generations: generations.into_iter().map(Some).collect(), n, usage: Usage::default(), open, turn: 0 }
+        Self { generations: generations.into_iter().map(Some).collect(), n, usage: vec![Usage::default(); open], open, turn: 0 }
+    }
+
+    /// What all have used so far.
+    fn usage(&self) -> Usage {
+        let add = |sum: Usage, one: &Usage| Usage {
+            prompt_tokens: sum.prompt_tokens + one.prompt_tokens,
+            cached_tokens: sum.cached_tokens + one.cached_tokens,
+            completion_tokens: sum.completion_tokens + one.completion_tokens,
+        };
+        self.usage.iter().fold(Usage::default(), add)
     }
 
     /// The next event of any of them, with the choice's number in the whole answer; one `Done` at the end.
@@ -51,20 +62,19 @@ impl Merged {
             if let Poll::Ready(event) = generation.events.poll_recv(context) {
                 let first = u32::try_from(index).unwrap_or(u32::MAX).saturating_mul(self.n);
                 let event = match event {
-                    Some(GenerationEvent::Text { choice, text, logprobs }) => {
-                        GenerationEvent::Text { choice: first + choice, text, logprobs }
+                    Some(GenerationEvent::Text { choice, text, logprobs, usage }) => {
+                        self.usage[index] = usage;
+                        GenerationEvent::Text { choice: first + choice, text, logprobs, usage }
                     }
                     Some(GenerationEvent::Finish { choice, reason }) => GenerationEvent::Finish { choice: first + choice, reason },
                     Some(GenerationEvent::Failed(error)) => GenerationEvent::Failed(error),
                     None => GenerationEvent::Failed(Error::new(ErrorCode::WorkerLost, "The model's engine failed. Try again.")),
                     Some(GenerationEvent::Done(usage)) => {
                         self.generations[index] = None;
-                        self.usage.prompt_tokens += usage.prompt_tokens;
-                        self.usage.cached_tokens += usage.cached_tokens;
-                        self.usage.completion_tokens += usage.completion_tokens;
+                        self.usage[index] = usage;
                         self.open -= 1;
                         if self.open == 0 {
-                            return Poll::Ready(GenerationEvent::Done(self.usage));
+                            return Poll::Ready(GenerationEvent::Done(self.usage()));
                         }
                         continue;
                     }
@@ -183,7 +193,7 @@ impl Pump {
         if let [ChatEvent::Error(error)] = first.as_slice() {
             return Err(error.clone());
         }
-        let first = encoder.encode(&first);
+        let first = encoder.encode(&first, self.merged.usage());
         let rest = stream::unfold((self, encoder, VecDeque::from([first])), |(mut pump, mut encoder, mut ready)| async move {
             let bytes = match ready.pop_front() {
                 Some(bytes) => bytes,
@@ -192,7 +202,7 @@ impl Pump {
                     if events.is_empty() {
                         return None;
                     }
-                    encoder.encode(&events)
+                    encoder.encode(&events, pump.merged.usage())
                 }
             };
             Some((Ok::<Bytes, std::convert::Infallible>(bytes), (pump, encoder, ready)))
@@ -244,26 +254,37 @@ fn note_text(log: &mut String, events: &[ChatEvent]) {
 }
 
 /// Writes events in the shape of the route.
-pub(super) enum Encoder {
+pub(super) struct Encoder {
+    stream: StreamEncoder,
+    running_usage: bool,
+}
+
+enum StreamEncoder {
     Chat(openai::chat::StreamEncoder),
     Completions(openai::completions::StreamEncoder),
 }
 
 impl Encoder {
-    pub fn chat(head: &AnswerHead, include_usage: bool) -> Self {
-        Self::Chat(openai::chat::StreamEncoder::new(head, include_usage))
+    pub fn chat(head: &AnswerHead, include_usage: bool, running_usage: bool) -> Self {
+        Self { stream: StreamEncoder::Chat(openai::chat::StreamEncoder::new(head, include_usage)), running_usage }
     }
 
-    pub fn completions(head: &AnswerHead, include_usage: bool) -> Self {
-        Self::Completions(openai::completions::StreamEncoder::new(head, include_usage))
+    pub fn completions(head: &AnswerHead, include_usage: bool, running_usage: bool) -> Self {
+        Self { stream: StreamEncoder::Completions(openai::completions::StreamEncoder::new(head, include_usage)), running_usage }
     }
 
-    fn encode(&mut self, events: &[ChatEvent]) -> Bytes {
+    fn encode(&mut self, events: &[ChatEvent], usage: Usage) -> Bytes {
         let mut out = Vec::with_capacity(256 * events.len());
+        if self.running_usage {
+            match &mut self.stream {
+                StreamEncoder::Chat(encoder) => encoder.set_running_usage(&usage),
+                StreamEncoder::Completions(encoder) => encoder.set_running_usage(&usage),
+            }
+        }
         for event in events {
-            match self {
-                Self::Chat(encoder) => encoder.encode(event, &mut out),
-                Self::Completions(encoder) => encoder.encode(event, &mut out),
+            match &mut self.stream {
+                StreamEncoder::Chat(encoder) => encoder.encode(event, &mut out),
+                StreamEncoder::Completions(encoder) => encoder.encode(event, &mut out),
             }
         }
         Bytes::from(out)

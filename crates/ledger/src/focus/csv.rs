@@ -25,6 +25,8 @@ impl<W: Write> CsvWriter<W> {
         for cell in row.cells() {
             match cell {
                 Cell::Null => self.inner.write_field("")?,
+                // A spreadsheet would take the name that somebody gave a key for a formula.
+                Cell::Text(text) if text.starts_with(['=', '+', '-', '@']) => self.inner.write_field(format!("'{text}"))?,
                 Cell::Text(text) => self.inner.write_field(text.as_bytes())?,
                 Cell::Decimal(number) => self.inner.write_field(number.to_string())?,
                 Cell::Time(moment) => self.inner.write_field(second_text(moment))?,

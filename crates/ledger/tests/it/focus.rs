@@ -96,6 +96,21 @@ fn parquet(rows: &[Row]) -> Vec<u8> {
 }
 
 #[test]
+fn a_name_is_no_formula_in_a_spreadsheet() {
+    let record =
+        bill(usage(0, model("smollm2"), Quantities::tokens(10, 10, 10), UsageOutcome::Complete), &prices()).expect("it has a price");
+    let names = Names { tenant: "=HYPERLINK(\"https://example.org\")".to_owned(), key: Some("@ci".to_owned()), ..names() };
+    let rows = usage_rows(&record, prices().number(record.price_number).expect("a list"), &seller(), &names).expect("rows");
+    let file = csv(&rows);
+    let mut fields = csv::Reader::from_reader(&file[..]).into_records().flat_map(|record| {
+        let record = record.expect("CSV");
+        record.iter().map(str::to_owned).collect::<Vec<_>>()
+    });
+    assert!(fields.any(|field| field.starts_with("'=HYPERLINK")), "it is there, as text");
+    assert!(!fields.any(|field| field.starts_with(['=', '+', '@'])));
+}
+
+#[test]
 fn both_writers_say_the_same() {
     // More than one row group.
     let rows = rows(5000);

@@ -6,7 +6,7 @@ use freehold_domain::Error;
 use serde::Deserialize;
 
 use super::ID_PREFIX;
-use crate::canonical::{AnswerHead, ChatEvent};
+use crate::canonical::{AnswerHead, ChatEvent, Usage};
 use crate::openai::chunk::{Account, check_choice, finish_of_word};
 use crate::openai::logprobs::WireLogprobs;
 use crate::shape::function::CALLS_MAX;
@@ -72,6 +72,11 @@ impl StreamDecoder {
     /// What names the answer, once its first chunk was read.
     pub fn head(&self) -> Option<&AnswerHead> {
         self.account.head.as_ref()
+    }
+
+    /// The tokens that were used so far, if the server says so before the end.
+    pub fn running_usage(&self) -> Option<Usage> {
+        self.account.usage
     }
 
     /// The last event was given out: `Usage` or `Error`.

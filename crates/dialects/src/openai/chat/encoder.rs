@@ -1,11 +1,13 @@
 //! The stream, written: each canonical event becomes the chunks that it needs.
 
+use std::borrow::Cow;
+
 use super::ID_PREFIX;
 use crate::canonical::{AnswerHead, ChatEvent, TokenLogprob, Usage};
 use crate::openai::chunk::finish_word;
 use crate::openai::error;
 use crate::openai::logprobs::WireLogprobs;
-use crate::openai::usage::WireUsage;
+use crate::openai::usage::{WireUsage, running_tail};
 use crate::shape::write;
 
 /// Writes the events of one answer as server-sent events.
@@ -16,7 +18,7 @@ pub struct StreamEncoder {
     /// Everything of a chunk up to the value of `choices`.
     head: Vec<u8>,
     /// Everything of a chunk after the value of `choices`.
-    tail: &'static [u8],
+    tail: Cow<'static, [u8]>,
     include_usage: bool,
     /// One bit for each choice whose role was sent.
     roles_sent: u128,
@@ -34,7 +36,12 @@ impl StreamEncoder {
         write::json(&mut bytes, &head.model);
         bytes.extend_from_slice(b",\"choices\":");
         let tail: &[u8] = if include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
-        Self { head: bytes, tail, include_usage, roles_sent: 0 }
+        Self { head: bytes, tail: Cow::Borrowed(tail), include_usage, roles_sent: 0 }
+    }
+
+    /// The chunks that follow say that so many tokens were used so far.
+    pub fn set_running_usage(&mut self, usage: &Usage) {
+        self.tail = running_tail(b",\"usage\":", usage).into();
     }
 
     /// Appends what one event becomes.
@@ -89,7 +96,7 @@ impl StreamEncoder {
         out.extend_from_slice(b"},\"logprobs\":");
         write::json(out, &WireLogprobs::of(logprobs));
         out.extend_from_slice(b",\"finish_reason\":null}]");
-        out.extend_from_slice(self.tail);
+        out.extend_from_slice(&self.tail);
     }
 
     fn open(&self, choice: u32, out: &mut Vec<u8>) {
@@ -110,7 +117,7 @@ impl StreamEncoder {
         out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":");
         write::json(out, &finish);
         out.extend_from_slice(b"}]");
-        out.extend_from_slice(self.tail);
+        out.extend_from_slice(&self.tail);
     }
 
     fn end(&self, usage: &Usage, out: &mut Vec<u8>) {

@@ -7,10 +7,10 @@ use serde::Deserialize;
 
 use super::ID_PREFIX;
 use super::logprobs::WireLogprobs;
-use crate::canonical::{AnswerHead, CHOICES_MAX, ChatEvent, TokenLogprob};
+use crate::canonical::{AnswerHead, CHOICES_MAX, ChatEvent, TokenLogprob, Usage};
 use crate::openai::chunk::{Account, check_choice, finish_of_word, finish_word};
 use crate::openai::error;
-use crate::openai::usage::WireUsage;
+use crate::openai::usage::{WireUsage, running_tail};
 use crate::shape::stream::Reader;
 use crate::shape::write;
 
@@ -21,7 +21,7 @@ use crate::shape::write;
 #[derive(Debug)]
 pub struct StreamEncoder {
     head: Vec<u8>,
-    tail: &'static [u8],
+    tail: Cow<'static, [u8]>,
     include_usage: bool,
     /// For each choice, characters of its text so far; kept where log-probabilities are reported.
     offsets: Vec<usize>,
@@ -39,7 +39,12 @@ impl StreamEncoder {
         write::json(&mut bytes, &head.model);
         bytes.extend_from_slice(b",\"choices\":");
         let tail: &[u8] = if include_usage { b"}],\"usage\":null}\n\n" } else { b"}]}\n\n" };
-        Self { head: bytes, tail, include_usage, offsets: Vec::new() }
+        Self { head: bytes, tail: Cow::Borrowed(tail), include_usage, offsets: Vec::new() }
+    }
+
+    /// The chunks that follow say that so many tokens were used so far.
+    pub fn set_running_usage(&mut self, usage: &Usage) {
+        self.tail = running_tail(b"}],\"usage\":", usage).into();
     }
 
     /// Appends what one event becomes.
@@ -49,13 +54,13 @@ impl StreamEncoder {
             ChatEvent::Text { choice, text, logprobs } => {
                 self.text(*choice, text, logprobs, out);
                 out.extend_from_slice(b",\"finish_reason\":null");
-                out.extend_from_slice(self.tail);
+                out.extend_from_slice(&self.tail);
             }
             ChatEvent::Finish { choice, reason } => {
                 self.text(*choice, "", &[], out);
                 out.extend_from_slice(b",\"finish_reason\":");
                 write::json(out, finish_word(*reason));
-                out.extend_from_slice(self.tail);
+                out.extend_from_slice(&self.tail);
             }
             ChatEvent::Usage(usage) => {
                 if self.include_usage {
@@ -119,6 +124,11 @@ impl StreamDecoder {
     /// What names the answer, once its first chunk was read.
     pub fn head(&self) -> Option<&AnswerHead> {
         self.account.head.as_ref()
+    }
+
+    /// The tokens that were used so far, if the server says so before the end.
+    pub fn running_usage(&self) -> Option<Usage> {
+        self.account.usage
     }
 
     /// The last event was given out: `Usage` or `Error`.

@@ -6,7 +6,7 @@ use freehold_inference::engine::GenerationEvent;
 use super::{envelope, info, request, tokenize, weather};
 
 fn text(choice: u32, text: &str) -> GenerationEvent {
-    GenerationEvent::Text { choice, text: text.to_owned(), logprobs: Vec::new() }
+    GenerationEvent::Text { choice, text: text.to_owned(), logprobs: Vec::new(), usage: Default::default() }
 }
 
 fn said(choice: u32, text: &str) -> ChatEvent {
@@ -66,7 +66,12 @@ fn calls_become_events_with_distinct_ids() {
 #[test]
 fn held_back_text_keeps_its_log_probabilities() {
     let logprob = |bytes: &[u8]| TokenLogprob { bytes: bytes.to_vec(), logprob: -0.5, top: Vec::new() };
-    let part = |text: &str| GenerationEvent::Text { choice: 0, text: text.to_owned(), logprobs: vec![logprob(text.as_bytes())] };
+    let part = |text: &str| GenerationEvent::Text {
+        choice: 0,
+        text: text.to_owned(),
+        logprobs: vec![logprob(text.as_bytes())],
+        usage: Default::default(),
+    };
     let events = read(true, 1, vec![part("{"), part("x"), part("y")]);
     assert_eq!(
         events[1..],

@@ -131,7 +131,7 @@ pub fn collect(mut generation: Generation) -> Result<Answer, Error> {
     let mut answer = Answer::default();
     while let Some(event) = generation.events.blocking_recv() {
         match event {
-            GenerationEvent::Text { choice, text, logprobs } => {
+            GenerationEvent::Text { choice, text, logprobs, .. } => {
                 choice_of(&mut answer, choice).push_str(&text);
                 answer.logprobs.extend(logprobs);
             }
