@@ -7,7 +7,8 @@ CARGO := source tools/env && cargo
 FREEHOLD := target/release/freehold
 UP_ARGS ?=
 
-.PHONY: help install deps starter build up test lint sdk people focus browser fuzz soak bench bench-serve bench-audit bench-gateway deny
+.PHONY: help install deps starter build up test lint sdk people focus browser schemathesis fuzz soak bench bench-serve bench-audit \
+	bench-gateway deny
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,16 +38,20 @@ browser: ## what the browser tests need: Chromium, its driver and selenium
 	@tools/deps browser
 	@tools/venv target/venv-browser tests/browser/requirements.txt
 
+schemathesis:
+	@tools/venv target/venv-schemathesis tests/schemathesis/requirements.txt
+
 lint: deps ## formatting and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 
-test: deps starter sdk people focus browser ## everything, from nothing
+test: deps starter sdk people focus browser schemathesis ## everything, from nothing
 	$(CARGO) test --release --locked --workspace
 	$(MAKE) --no-print-directory lint
 
-soak: deps starter ## kill the service a thousand times under load; each answer must be charged exactly once
+soak: deps starter schemathesis ## kill the service a thousand times under load; each answer must be charged exactly once. Then the API against its document, at length
 	FREEHOLD_TEST_KILLS=$${FREEHOLD_TEST_KILLS:-1000} $(CARGO) test --release --locked --workspace --test it billing_crash -- --nocapture
+	FREEHOLD_TEST_EXAMPLES=$${FREEHOLD_TEST_EXAMPLES:-1000} FREEHOLD_TEST_SEED=$${FREEHOLD_TEST_SEED:-$$RANDOM} $(CARGO) test --release --locked --workspace --test it schema:: -- --nocapture
 
 fuzz: deps ## every fuzz target for FUZZ_SECONDS (60) each
 	@tools/fuzz $${FUZZ_SECONDS:-60}

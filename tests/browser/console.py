@@ -11,11 +11,10 @@ OPERATOR_KEY = os.environ["FREEHOLD_TEST_OPERATOR_KEY"]
 MODEL = os.environ["FREEHOLD_TEST_MODEL"]
 STARTER = os.environ["FREEHOLD_TEST_STARTER"]
 OUTSIDE = ["/", "/login", "/forgot", "/reset", "/verify"]
-CUSTOMER = ["/", "/playground", "/keys", "/account"]
-OPERATOR = ["/operator", "/operator/models", "/operator/tenants", "/operator/admission", "/keys", "/account"]
-# Pages of features that a service may not have: they must say so, and be as free of faults.
-MAYBE = ["/usage", "/limits", "/billing", "/prices", "/team", "/trail"]
-MAYBE_OPERATOR = ["/operator/revenue", "/prices", "/trail"]
+TENANT = ["/playground", "/usage", "/limits", "/billing", "/team"]
+CUSTOMER = ["/", "/keys", "/prices", "/trail", "/account", *TENANT]
+# Those of a tenant too: they say so.
+OPERATOR = [f"/operator{page}" for page in ("", "/models", "/tenants", "/billing", "/admission", "/revenue")] + ["/keys", "/prices", "/trail", "/account", *TENANT]
 HOSTILE = '<img src=x onerror="document.title=1">'
 
 
@@ -190,9 +189,9 @@ try:
     stranger(tab)
     keys(tab)
     chat(tab)
-    visit(tab, CUSTOMER + MAYBE)
+    visit(tab, CUSTOMER)
     operate(tab)
-    visit(tab, OPERATOR + MAYBE_OPERATOR)
+    visit(tab, OPERATOR)
     phone(tab)
     theme(tab)
     leave(tab)

@@ -109,6 +109,7 @@ impl std::fmt::Debug for KeyWithSecret {
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// What people call it: 1 to 96 characters.
+    #[schema(min_length = 1, max_length = 96, example = "backend")]
     pub name: String,
     /// The tenant that it acts for, by id or name. A tenant's own when a tenant asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +119,7 @@ pub struct NewKey {
     pub operator: bool,
     /// The models that it may use, at most 100; left out: all, also those that come later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 100)]
     pub models: Option<Vec<String>>,
     /// What it is good for: `inference` (let models compute), `read` (see what the tenant has), `manage` (manage keys);
     /// left out: everything that a key can do.
@@ -135,6 +137,7 @@ pub struct NewKey {
 pub struct Rotation {
     /// How many seconds the old secret stays good, at most a week; 0 when it is left out.
     #[serde(default)]
+    #[schema(maximum = 604800)]
     pub grace_s: u32,
 }
 

@@ -17,6 +17,8 @@ pub const LIMIT_MAX: u32 = 1000;
 #[serde(deny_unknown_fields)]
 pub struct PageRequest {
     /// How many, 1 to 1000; 100 when it is left out.
+    #[param(minimum = 1, maximum = 1000)]
+    #[schema(minimum = 1, maximum = 1000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// The `next` of the page before.

@@ -44,9 +44,11 @@ impl From<TenantRow> for TenantView {
 #[serde(deny_unknown_fields)]
 pub struct NewTenant {
     /// Its name: 1 to 96 letters, digits, `.`, `_` and `-`.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$", example = "acme")]
     pub name: String,
     /// Its share of the machine against other tenants when it is busy, 1 to 1000; 100 when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub weight: Option<u16>,
 }
 
@@ -56,9 +58,11 @@ pub struct NewTenant {
 pub struct TenantChange {
     /// Its new name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
     pub name: Option<String>,
     /// Its new weight, 1 to 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
     pub weight: Option<u16>,
 }
 

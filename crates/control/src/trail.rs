@@ -54,6 +54,7 @@ pub struct TrailRequest {
     /// The tenant, by id or name; for operators, who see the trail of the whole service without it.
     pub tenant: Option<String>,
     /// How many, 1 to 1000; 100 when it is left out.
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The `next` of the page before. The newest events come first.
     pub after: Option<String>,

@@ -303,6 +303,28 @@ impl Store {
         })
     }
 
+    /// Puts a new password's hash in the place of the one before, and ends what else opens the account: every session but
+    /// `kept`, and tokens of mails.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when the user may not log in, or has another password by now.
+    pub fn change_password(
+        &self,
+        user: UserId,
+        (before, after): (Option<&str>, &str),
+        kept: &[u8; 32],
+        event: Option<&TrailRow>,
+    ) -> Result<(), StoreError> {
+        self.write(Durability::Full, |transaction| {
+            let id = user.to_string();
+            let sql = "UPDATE users SET password_hash = ?3 WHERE id = ?1 AND password_hash IS ?2 AND verified_at IS NOT NULL";
+            change_one(transaction, sql, params![id, before, after])?;
+            transaction.prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND hash <> ?2")?.execute(params![id, kept])?;
+            transaction.prepare_cached("DELETE FROM tokens WHERE user_id = ?1")?.execute([id])?;
+            trail::insert(transaction, event)
+        })
+    }
+
     /// Changes a user.
     ///
     /// # Errors

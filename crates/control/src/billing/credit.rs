@@ -52,10 +52,11 @@ pub struct BalanceView {
 #[serde(deny_unknown_fields)]
 pub struct TermsChange {
     /// `prepaid` or `postpaid`.
+    #[schema(pattern = "^(prepaid|postpaid)$", example = "prepaid")]
     pub mode: String,
     /// What a postpaid tenant may owe, in nano-units; left out: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "50000000000")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{1,18}$")]
     pub credit_limit: Option<NanoUnits>,
 }
 
@@ -66,10 +67,11 @@ pub struct NewCredit {
     /// Who gets it, by id or name.
     pub tenant: String,
     /// How much, in nano-units: above zero.
-    #[schema(value_type = String, example = "10000000000")]
+    #[schema(value_type = String, pattern = "^([1-9][0-9]{0,17}|1000000000000000000)$", example = "10000000000")]
     pub amount: NanoUnits,
     /// What it is for.
     #[serde(default)]
+    #[schema(max_length = 500)]
     pub note: String,
     /// Somebody paid for it; otherwise it is a present of the operator's.
     #[serde(default)]

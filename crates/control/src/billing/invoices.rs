@@ -29,6 +29,7 @@ const TENANTS_AT_ONCE: u32 = 200;
 #[serde(deny_unknown_fields)]
 pub struct InvoiceRun {
     /// The month: `2026-11`.
+    #[schema(pattern = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])$", example = "2026-11")]
     pub month: String,
 }
 
@@ -91,9 +92,10 @@ pub struct InvoiceView {
 #[serde(deny_unknown_fields)]
 pub struct NewCreditNote {
     /// How much is given back, in nano-units.
-    #[schema(value_type = String, example = "1000000000")]
+    #[schema(value_type = String, pattern = "^([1-9][0-9]{0,17}|1000000000000000000)$", example = "1000000000")]
     pub amount: NanoUnits,
     /// Why; it stands on the note.
+    #[schema(max_length = 500)]
     pub reason: String,
 }
 
@@ -135,7 +137,9 @@ pub(super) fn read_month(text: &str) -> Result<Month, Error> {
 
 fn refused(error: InvoiceError) -> Error {
     match error {
-        InvoiceError::TooMuch { .. } | InvoiceError::NotPositive(_) => Error::invalid("amount", format!("{error}.")),
+        InvoiceError::TooMuch { .. } | InvoiceError::NotPositive(_) => {
+            Error::invalid("amount", format!("This amount does not fit: {error}."))
+        }
         InvoiceError::NotCreditable(_) | InvoiceError::State { .. } => Error::new(ErrorCode::Conflict, format!("{error}.")),
         other => Error::internal(other),
     }

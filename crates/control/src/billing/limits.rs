@@ -19,6 +19,7 @@ const URL_LEN_MAX: usize = 2000;
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     /// An address of `http` or `https`.
+    #[schema(max_length = 2000, example = "https://example.com/alerts")]
     pub url: String,
 }
 
@@ -37,13 +38,42 @@ pub struct LimitsChange {
     pub parallel: Option<u32>,
     /// Money in a day (UTC), in nano-units.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{1,18}$", example = "5000000000")]
+    pub budget_day: Option<NanoUnits>,
+    /// Money in a month (UTC), in nano-units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{1,18}$", example = "100000000000")]
+    pub budget_month: Option<NanoUnits>,
+    /// At which parts of a budget to tell, in percent, 1 to 100; at most 10.
+    #[schema(max_items = 10)]
+    pub alert_at_percent: Vec<u8>,
+    /// Where to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Webhook>,
+}
+
+/// Limits that are set. What is left out is not limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct LimitsShown {
+    /// Requests in any 60 seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens, prompt and answer together, in any 60 seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+    /// Money in a day (UTC), in nano-units.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "5000000000")]
     pub budget_day: Option<NanoUnits>,
     /// Money in a month (UTC), in nano-units.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "100000000000")]
     pub budget_month: Option<NanoUnits>,
-    /// At which parts of a budget to tell, in percent, 1 to 100; at most 10.
+    /// At which parts of a budget to tell, in percent.
     pub alert_at_percent: Vec<u8>,
     /// Where to tell; shown to who may change it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +92,7 @@ pub struct LimitsView {
     pub key: Option<KeyId>,
     /// The limits.
     #[serde(flatten)]
-    pub limits: LimitsChange,
+    pub limits: LimitsShown,
     /// What alerts are signed with; for who may change the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
@@ -113,8 +143,8 @@ fn read(change: &LimitsChange) -> Result<LimitsRow, Error> {
     Ok(LimitsRow { limits, webhook })
 }
 
-fn show(row: LimitsRow) -> LimitsChange {
-    LimitsChange {
+fn show(row: LimitsRow) -> LimitsShown {
+    LimitsShown {
         requests_per_minute: row.limits.requests_per_minute,
         tokens_per_minute: row.limits.tokens_per_minute,
         parallel: row.limits.parallel,

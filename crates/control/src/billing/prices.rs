@@ -25,14 +25,14 @@ const LEAD_MS: i64 = 1000;
 #[serde(deny_unknown_fields)]
 pub struct TokenPriceView {
     /// Tokens of the prompt that had to be computed.
-    #[schema(value_type = String, example = "200000000")]
+    #[schema(value_type = String, pattern = "^[0-9]{1,18}$", example = "200000000")]
     pub input: NanoUnits,
     /// Tokens of the prompt that a cache had; as `input` when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "50000000")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9]{1,18}$", example = "50000000")]
     pub cached: Option<NanoUnits>,
     /// Tokens of the answer.
-    #[schema(value_type = String, example = "600000000")]
+    #[schema(value_type = String, pattern = "^[0-9]{1,18}$", example = "600000000")]
     pub output: NanoUnits,
 }
 

@@ -20,8 +20,10 @@ const ROWS_MAX: u32 = 10_000;
 #[into_params(parameter_in = Query)]
 pub struct UsageRequest {
     /// The first day (UTC), such as `2026-11-01`; left out: the first of this month.
+    #[param(format = Date)]
     pub from: Option<String>,
     /// The last day (UTC); left out: today.
+    #[param(format = Date)]
     pub to: Option<String>,
     /// By what to split: `day`, `model`, `key`, or several of them with commas.
     pub by: Option<String>,
@@ -35,8 +37,10 @@ pub struct UsageRequest {
 #[into_params(parameter_in = Query)]
 pub struct RevenueRequest {
     /// The first day (UTC), such as `2026-11-01`; left out: the first of this month.
+    #[param(format = Date)]
     pub from: Option<String>,
     /// The last day (UTC); left out: today.
+    #[param(format = Date)]
     pub to: Option<String>,
     /// By what to split: `day`, `model`, `tenant`, or several of them with commas.
     pub by: Option<String>,

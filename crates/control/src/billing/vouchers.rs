@@ -29,10 +29,11 @@ const CODE_GROUPS: usize = 4;
 #[serde(deny_unknown_fields)]
 pub struct NewVoucher {
     /// What it gives, in nano-units.
-    #[schema(value_type = String, example = "5000000000")]
+    #[schema(value_type = String, pattern = "^([1-9][0-9]{0,17}|1000000000000000000)$", example = "5000000000")]
     pub amount: NanoUnits,
     /// How many tenants may redeem it, 1 to 1000000; 1 when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000000)]
     pub uses: Option<u32>,
     /// It is good before this time; left out: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,6 +41,7 @@ pub struct NewVoucher {
     pub expires_at: Option<Timestamp>,
     /// What it is for.
     #[serde(default)]
+    #[schema(max_length = 500)]
     pub note: String,
 }
 

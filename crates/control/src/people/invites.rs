@@ -85,6 +85,7 @@ pub struct NewInvite {
     pub email: Option<String>,
     /// How often it can be used; once when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100000)]
     pub uses: Option<u32>,
     /// It is good before this time, at most a year away; a week when it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +93,7 @@ pub struct NewInvite {
     pub expires_at: Option<Timestamp>,
     /// Something to remember it by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
     pub note: Option<String>,
 }
 

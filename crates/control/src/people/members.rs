@@ -49,9 +49,11 @@ pub struct UserView {
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// The address.
+    #[schema(max_length = 254, example = "ada@example.org")]
     pub email: String,
     /// What it is to be in the tenant: owner, developer, billing or viewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(owner|developer|billing|viewer)$", example = "developer")]
     pub role: Option<String>,
     /// The tenant, by id or name; for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -84,6 +86,7 @@ pub struct NewUserOutcome {
 pub struct ChangedUser {
     /// What it is in the tenant: owner, developer, billing or viewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^(owner|developer|billing|viewer)$", example = "developer")]
     pub role: Option<String>,
     /// Whether it manages the service; for operators.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +117,7 @@ pub struct UserListRequest {
     /// The tenant, by id or name; for operators, who see all users without it.
     pub tenant: Option<String>,
     /// How many, 1 to 1000; 100 when it is left out.
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The `next` of the page before.
     pub after: Option<String>,

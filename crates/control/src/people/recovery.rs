@@ -1,8 +1,9 @@
-//! A new password for who forgot the old one.
+//! A new password: for who forgot the old one, and for who knows it.
 //!
-//! **Invariant:** a new password ends every session and every other link of a mail.
+//! **Invariant:** a new password ends every other link of a mail and every session, but the one that chose it while it was
+//! logged in.
 
-use freehold_domain::{Email, Error, Timestamp};
+use freehold_domain::{Email, Error, ErrorCode, Timestamp};
 use freehold_store::{StoreError, TokenPurpose, TokenRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::limits::Limited;
 use super::password::Password;
+use super::session::LoggedIn;
 use super::signup::{Addressee, invalid_token};
 use super::token::Token;
 use super::{Origin, letters, read_email};
@@ -26,7 +28,8 @@ const TOKENS_MAX: u32 = super::limits::RESET_MAILS_MAX;
 pub struct NewPassword {
     /// The token of the mail.
     pub token: String,
-    /// The new password.
+    /// The new password, 10 to 200 characters.
+    #[schema(min_length = 10, max_length = 200)]
     pub password: Password,
 }
 
@@ -36,7 +39,59 @@ impl std::fmt::Debug for NewPassword {
     }
 }
 
+/// The form of a new password for who is logged in.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The password until now.
+    pub current: Password,
+    /// The new password, 10 to 200 characters.
+    #[schema(min_length = 10, max_length = 200)]
+    pub new: Password,
+}
+
+impl std::fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordChange(..)")
+    }
+}
+
+fn wrong_password(has_one: bool) -> Error {
+    let message = match has_one {
+        true => "This is not your password until now: type that one first.",
+        false => "Your account has no password yet: log out and choose one with `Forgot your password?`.",
+    };
+    Error::new(ErrorCode::InvalidCredentials, message).with_param("current")
+}
+
 impl Control {
+    /// Sets a new password for who is logged in and knows the old one. Every other session of the user ends.
+    ///
+    /// # Errors
+    /// `invalid_credentials` for a wrong password, `invalid_request` for a new one that is too short, `rate_limited` as
+    /// a log-in is.
+    pub async fn change_password(&self, session: &LoggedIn, form: &PasswordChange, origin: &Origin) -> Result<(), Error> {
+        form.new.check().map_err(|error| error.with_param("new"))?;
+        let (now, user) = (self.now(), session.user());
+        let (limits, origin) = (&self.people().limits, origin.to_string());
+        limits.take(Limited::LoginFrom, &origin, now)?;
+        limits.take(Limited::LoginTo, user.email.as_str(), now)?;
+        let before = user.password_hash.clone();
+        if !self.people().passwords.verify(&form.current, before.as_deref()).await? {
+            return Err(wrong_password(before.is_some()));
+        }
+        limits.give_back(Limited::LoginFrom, &origin);
+        limits.give_back(Limited::LoginTo, user.email.as_str());
+        let after = self.people().passwords.hash(&form.new).await?;
+        let (id, kept) = (user.id, session.hash());
+        let tenant = self.store(move |store| store.memberships(id)).await?.first().map(|(row, _)| row.id);
+        let by = By::User(id, user.email.clone());
+        let event = self.event(Some(&by), tenant, "user.password_changed", &id.to_string(), json!({}));
+        let change = move |store: &freehold_store::Store| store.change_password(id, (before.as_deref(), &after), &kept, Some(&event));
+        let written = self.store(change).await;
+        written.map_err(|error| if matches!(error, StoreError::Missing) { wrong_password(true) } else { error.into() })
+    }
+
     /// Sends a mail with which a new password can be chosen, if the address has an account. Says nothing of whether.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ const SEEN_EVERY_MS: i64 = 60 * 1000;
 #[serde(deny_unknown_fields)]
 pub struct LogIn {
     /// The address.
+    #[schema(max_length = 254, example = "ada@example.org")]
     pub email: String,
     /// The password.
     pub password: Password,
@@ -89,6 +90,16 @@ pub struct LoggedIn {
 }
 
 impl LoggedIn {
+    /// Who is logged in.
+    pub(crate) fn user(&self) -> &UserRow {
+        &self.found.user
+    }
+
+    /// By what the store knows the session.
+    pub(crate) fn hash(&self) -> [u8; 32] {
+        self.found.session.hash
+    }
+
     fn csrf(&self) -> String {
         self.token.derive("csrf")
     }

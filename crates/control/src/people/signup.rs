@@ -55,8 +55,10 @@ pub struct ProviderView {
 #[serde(deny_unknown_fields)]
 pub struct SignUp {
     /// The address.
+    #[schema(max_length = 254, example = "ada@example.org")]
     pub email: String,
     /// The password, 10 to 200 characters.
+    #[schema(min_length = 10, max_length = 200)]
     pub password: Password,
     /// What the person is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,6 +117,7 @@ impl std::fmt::Debug for ShownToken {
 #[serde(deny_unknown_fields)]
 pub struct Addressee {
     /// The address.
+    #[schema(max_length = 254, example = "ada@example.org")]
     pub email: String,
 }
 

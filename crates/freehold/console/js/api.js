@@ -54,12 +54,19 @@ function store(storage, name, value) {
   }
 }
 
-function headers(more = {}) {
+/** Whether an operator who is also a member acts as operator on the page that is drawn, and not for a tenant. */
+let operating = false;
+
+export function operate(is) {
+  operating = Boolean(is) && Boolean(caller?.operator);
+}
+
+function headers(more = {}, asOperator = operating) {
   const all = new Headers(more);
   if (caller?.kind === "key") all.set("authorization", `Bearer ${caller.secret}`);
   if (caller?.kind === "session") {
     all.set("x-csrf-token", caller.csrf);
-    if (caller.tenant) all.set("x-freehold-tenant", caller.tenant.id);
+    if (caller.tenant && !(asOperator && caller.operator)) all.set("x-freehold-tenant", caller.tenant.id);
   }
   return all;
 }
@@ -81,9 +88,9 @@ async function refusal(response) {
   });
 }
 
-/** A request; the answer, or an ApiError. */
-export async function send(path, { method = "GET", body, signal, quiet = false, more = {} } = {}) {
-  const init = { method, signal, headers: headers(more), credentials: "same-origin", cache: "no-store" };
+/** A request; the answer, or an ApiError. `quiet`: a refusal does not end the session here. */
+export async function send(path, { method = "GET", body, signal, quiet = false, more = {}, operator } = {}) {
+  const init = { method, signal, headers: headers(more, operator), credentials: "same-origin", cache: "no-store" };
   if (body !== undefined) {
     init.headers.set("content-type", "application/json");
     init.body = JSON.stringify(body);
@@ -122,13 +129,24 @@ export function once() {
   return { more: { "idempotency-key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` } };
 }
 
+/** The same for a form: the header stays while the same is sent, since what seemed to fail may have arrived. */
+export function onceFor() {
+  let sent = null;
+  let header = null;
+  return (body) => {
+    const text = JSON.stringify(body);
+    if (text !== sent) [sent, header] = [text, once()];
+    return header;
+  };
+}
+
 /** Every page of a list, up to `most` things. */
-export async function all(path, { most = 1000, signal } = {}) {
+export async function all(path, { most = 1000, signal, operator } = {}) {
   const data = [];
   let after = null;
   do {
     const joint = path.includes("?") ? "&" : "?";
-    const page = await get(`${path}${after ? `${joint}after=${encodeURIComponent(after)}` : ""}`, { signal });
+    const page = await get(`${path}${after ? `${joint}after=${encodeURIComponent(after)}` : ""}`, { signal, operator });
     data.push(...(page.data ?? []));
     after = page.next ?? null;
   } while (after && data.length < most);
@@ -172,7 +190,7 @@ export async function useKey(secret) {
     const me = await get("/whoami", { quiet: true });
     const operator = me.role === "operator";
     const tenant = operator ? null : { id: me.tenant, name: me.tenant_name, role: "key" };
-    caller = { kind: "key", secret, key: me.key, operator, tenant, tenants: tenant ? [tenant] : [], models: me.models ?? null };
+    caller = { kind: "key", secret, key: me.key, operator, tenant, tenants: tenant ? [tenant] : [], models: me.models ?? null, scopes: me.scopes ?? null };
     store(sessionStorage, KEY, secret);
     return caller;
   } catch (error) {
@@ -226,8 +244,9 @@ export async function leave(everywhere = false) {
   forget();
 }
 
-/** Whether the caller's role in the tenant is one of these; an operator and a key are let through, the service decides. */
+/** Whether the caller is an owner of the tenant or has one of these roles there. A key is at most a developer. */
 export function mayBe(...roles) {
   const role = caller?.tenant?.role;
-  return !role || role === "key" || role === "owner" || roles.includes(role);
+  if (role === "key") return roles.includes("developer") && (caller.scopes?.includes("manage") ?? true);
+  return !role || role === "owner" || roles.includes(role);
 }

@@ -49,14 +49,19 @@ export function moneyColumn(amounts, currency) {
   return (amount) => (nano(amount) === null ? "–" : inCurrency(decimal(amount), currency, digits, digits));
 }
 
+/** An amount that somebody has: never shown as more than it is. */
+export function moneyLeft(amount, currency) {
+  return nano(amount) === null ? "–" : inCurrency(decimal(amount), currency, 2, 2, { roundingMode: "floor" });
+}
+
 /** An amount with every digit that it has. */
 export function exactMoney(amount, currency) {
   return nano(amount) === null ? "–" : inCurrency(decimal(amount), currency, 2, 9);
 }
 
-function inCurrency(text, currency, least, most) {
+function inCurrency(text, currency, least, most, more = {}) {
   try {
-    return new Intl.NumberFormat("en", { style: "currency", currency: currency || "EUR", currencyDisplay: "narrowSymbol", minimumFractionDigits: least, maximumFractionDigits: most }).format(text);
+    return new Intl.NumberFormat("en", { style: "currency", currency: currency || "EUR", currencyDisplay: "narrowSymbol", minimumFractionDigits: least, maximumFractionDigits: most, ...more }).format(text);
   } catch {
     return `${text} ${currency}`;
   }

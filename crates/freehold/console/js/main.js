@@ -2,14 +2,16 @@
 //
 // Invariant: what is hidden here is for clarity only; the service decides what a caller may do.
 
-import { resume, whenOver, who } from "./api.js";
+import { operate, resume, whenOver, who } from "./api.js";
 import { fill } from "./dom.js";
 import { dead, head, linkButton, loading, problem, toast } from "./parts.js";
 import { go, setUp, show } from "./router.js";
 import { inside, outside } from "./shell.js";
 import { account } from "./pages/account.js";
 import { admission } from "./pages/admission.js";
-import { billing, invoice } from "./pages/billing.js";
+import { billing } from "./pages/billing.js";
+import { charges } from "./pages/charges.js";
+import { invoice } from "./pages/invoice.js";
 import { keys } from "./pages/keys.js";
 import { limits } from "./pages/limits.js";
 import { login } from "./pages/login.js";
@@ -22,6 +24,7 @@ import { service } from "./pages/service.js";
 import { invite, signup, verify } from "./pages/signup.js";
 import { start } from "./pages/start.js";
 import { team } from "./pages/team.js";
+import { tenant } from "./pages/tenant.js";
 import { tenants } from "./pages/tenants.js";
 import { trail } from "./pages/trail.js";
 import { usage } from "./pages/usage.js";
@@ -48,6 +51,9 @@ const PAGES = [
   { path: "/operator", title: "Service", page: service, operator: true },
   { path: "/operator/models", title: "Models", page: models, operator: true },
   { path: "/operator/tenants", title: "Tenants", page: tenants, operator: true },
+  { path: "/operator/tenants/:tenant", title: "Tenant", page: tenant, operator: true, under: "/operator/tenants" },
+  { path: "/operator/billing", title: "Invoices and vouchers", page: charges, operator: true },
+  { path: "/operator/billing/:invoice", title: "Invoice", page: invoice, operator: true, under: "/operator/billing" },
   { path: "/operator/admission", title: "Admission", page: admission, operator: true },
   { path: "/operator/revenue", title: "Revenue", page: revenue, operator: true },
 ];
@@ -56,11 +62,15 @@ function nowhere() {
   return dead("There is no such page", "The address may be mistyped, or the page has moved.", linkButton("To the start", "/", { kind: "primary" }));
 }
 
+/** What someone who belongs to no tenant has; on other pages it says so. */
+const WITHOUT_TENANT = new Set(["/", "/prices", "/account"]);
+
 /** The page that this caller gets for a route; null when they have to sign in first. */
 function choose(route, caller) {
   if (!route) return nowhere;
   if (route.open) return route.page;
   if (!caller) return route.stranger ?? null;
+  if (!caller.tenant && !caller.operator && !WITHOUT_TENANT.has(route.path)) return start;
   if (route.path === "/" && !caller.tenant && caller.operator) return service;
   if (route.operator && !caller.operator) return nowhere;
   return route.page;
@@ -92,6 +102,7 @@ async function frame(route, context) {
   const around = (content) => (caller && !route?.open ? inside(path, content) : outside(content, { narrow: route?.narrow }));
   const waiting = around(loading());
   fill(app, waiting);
+  operate(route?.operator);
   let content;
   try {
     content = await page({ ...context, token, again: () => show() });

@@ -73,6 +73,7 @@ export function form(children, { text, submit, cancel = null, kind = "primary", 
   const send = button(text, null, { type: "submit", kind: full ? `${kind} big full` : kind });
   const feet = full ? send : h("footer", null, cancel && button("Cancel", cancel, { kind: "quiet" }), send);
   const node = h("form", { class: "stack", novalidate: true }, children, errors, feet);
+  node.addEventListener("input", () => fill(errors));
   node.addEventListener("submit", (event) => {
     event.preventDefault();
     clear(node, errors);
@@ -92,11 +93,7 @@ export function form(children, { text, submit, cancel = null, kind = "primary", 
 
 function clear(node, errors) {
   fill(errors);
-  for (const control of node.querySelectorAll("[aria-invalid]")) {
-    control.removeAttribute("aria-invalid");
-    const wrong = document.getElementById(`${control.id}-wrong`);
-    if (wrong) wrong.hidden = true;
-  }
+  for (const control of node.querySelectorAll("[aria-invalid]")) clearOne(control);
 }
 
 /** Shows at each control what the browser finds wrong with it; the first gets the focus. */
@@ -107,8 +104,21 @@ function fits(node) {
   return bad.length === 0;
 }
 
+/** Takes back what was said to be wrong with a control. */
+function clearOne(control) {
+  control.removeAttribute("aria-invalid");
+  const wrong = document.getElementById(`${control.id}-wrong`);
+  if (!wrong) return;
+  wrong.hidden = true;
+  const help = document.getElementById(`${control.id}-help`);
+  if (help) control.setAttribute("aria-describedby", help.id);
+  else control.removeAttribute("aria-describedby");
+}
+
 function point(control, message) {
   control.setAttribute("aria-invalid", "true");
+  // What is said does not stay when it may no longer be true.
+  control.addEventListener("input", () => clearOne(control), { once: true });
   const wrong = document.getElementById(`${control.id}-wrong`);
   if (!wrong) return;
   wrong.textContent = message;
@@ -145,7 +155,7 @@ export function notice(kind, title, ...text) {
 
 /** What an empty list says: what it would hold, and what to do. */
 export function empty(title, text, ...actions) {
-  return h("div", { class: "empty" }, h("h3", null, title), h("p", null, text), actions.length > 0 && h("div", { class: "row" }, actions));
+  return h("div", { class: "empty" }, h("h3", null, title), h("p", null, text), actions.some(Boolean) && h("div", { class: "row" }, actions));
 }
 
 /** A whole page that says why there is nothing here. */

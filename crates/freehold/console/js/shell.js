@@ -36,6 +36,7 @@ const SECTIONS = [
       ["/operator", "Service", "chip"],
       ["/operator/models", "Models", "box"],
       ["/operator/tenants", "Tenants", "building"],
+      ["/operator/billing", "Invoices and vouchers", "bill"],
       ["/operator/admission", "Admission", "door"],
       ["/operator/revenue", "Revenue", "coins"],
     ],
@@ -154,7 +155,7 @@ export function outside(content, { narrow = false } = {}) {
   const caller = who();
   const links = caller
     ? [h("a", { class: "button", href: "/" }, "To the console")]
-    : [h("a", { class: "button quiet", href: "/prices" }, "Prices"), h("a", { class: "button", href: "/login" }, "Sign in")];
+    : [h("a", { class: "button quiet", href: "/prices" }, "Prices"), location.pathname !== "/login" && h("a", { class: "button", href: "/login" }, "Sign in")];
   return h(
     "div",
     { class: "outside" },

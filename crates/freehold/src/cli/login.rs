@@ -1,4 +1,4 @@
-//! `freehold signup`, `login`, `logout`, `whoami`, and the session that `login` keeps.
+//! `freehold signup`, `login`, `logout`, `password`, `whoami`, and the session that `login` keeps.
 //!
 //! **Invariant:** a password is read from a terminal without being shown, or from standard input; it is never an
 //! argument, never printed and never kept. What is kept, a session, is readable by the owner alone.
@@ -164,6 +164,20 @@ pub async fn log_out(common: &Common, everywhere: bool) -> anyhow::Result<ExitCo
     fs::remove_file(path()).with_context(|| format!("{} cannot be removed", path().display()))?;
     ended?;
     output::note("Logged out.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sets a new password for who is logged in.
+pub async fn change_password(common: &Common) -> anyhow::Result<ExitCode> {
+    let session = kept().context("you are not logged in: freehold login EMAIL")?;
+    let client = Client::with_session(session, common.json)?;
+    let current = read_password("Password until now: ")?;
+    let new = read_password("New password (at least 10 characters): ")?;
+    if std::io::stdin().is_terminal() && read_password("The new password again: ")? != new {
+        bail!("the two are not the same: nothing was changed");
+    }
+    client.send(Method::POST, "/api/v1/password/change", Some(&json!({"current": current, "new": new}))).await?;
+    output::note("The password is new. Your other sessions have ended.");
     Ok(ExitCode::SUCCESS)
 }
 

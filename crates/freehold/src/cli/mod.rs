@@ -86,6 +86,8 @@ enum Command {
         #[arg(long)]
         everywhere: bool,
     },
+    /// Change your password: the old and the new one are asked for, or read from two lines of standard input
+    Password,
     /// Say who the commands act as
     Whoami,
     /// List, invite, change and remove users
@@ -182,6 +184,7 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Signup(args) => login::sign_up(common, args).await,
         Command::Login(args) => login::log_in(common, args).await,
         Command::Logout { everywhere } => login::log_out(common, everywhere).await,
+        Command::Password => login::change_password(common).await,
         Command::Whoami => login::whoami(&Client::tenant(common)?).await,
         Command::User(command) => user::run(&Client::operator(common)?, command).await,
         Command::Invite(command) => user::invite(&Client::operator(common)?, command).await,

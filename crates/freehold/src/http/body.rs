@@ -51,6 +51,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
+        // Read as a struct, a list would be taken for the fields in their order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Error::new(ErrorCode::InvalidRequest, "The body does not fit: it must be a JSON object, not a list.").into());
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| misfit(&error).into())
     }
 }

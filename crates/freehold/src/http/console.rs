@@ -42,7 +42,10 @@ const PAGES: &[&str] = &[
     "/operator",
     "/operator/models",
     "/operator/tenants",
+    "/operator/tenants/{tenant}",
     "/operator/admission",
+    "/operator/billing",
+    "/operator/billing/{invoice}",
     "/operator/revenue",
 ];
 
@@ -73,6 +76,8 @@ files![
     "js/pages/account.js",
     "js/pages/admission.js",
     "js/pages/billing.js",
+    "js/pages/charges.js",
+    "js/pages/invoice.js",
     "js/pages/keys.js",
     "js/pages/limits.js",
     "js/pages/login.js",
@@ -85,6 +90,7 @@ files![
     "js/pages/signup.js",
     "js/pages/start.js",
     "js/pages/team.js",
+    "js/pages/tenant.js",
     "js/pages/tenants.js",
     "js/pages/trail.js",
     "js/pages/usage.js",

@@ -1,8 +1,11 @@
 //! The console: what it is served with, and what a person does with it in Chromium.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::support::{MODEL, Service, root, starter};
+use serde_json::json;
+
+use super::support::{MODEL, Service, root, starter, until};
 
 fn drive(script: &str, service: &Service) {
     let python = root().join("target/venv-browser/bin/python");
@@ -14,10 +17,49 @@ fn drive(script: &str, service: &Service) {
         .env("FREEHOLD_TEST_OPERATOR_KEY", &service.operator_key)
         .env("FREEHOLD_TEST_MODEL", MODEL)
         .env("FREEHOLD_TEST_STARTER", starter())
+        .env("FREEHOLD_TEST_MAIL", service.data.path().join("mail"))
+        .env("FREEHOLD_TEST_DOWNLOADS", downloads(service))
+        .env("FREEHOLD_TEST_DB", service.data.path().join("freehold.sqlite3"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .expect("python runs");
     assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+fn downloads(service: &Service) -> PathBuf {
+    let folder = service.data.path().join("downloads");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// A service that sends its mails to a folder.
+fn with_mail(options: &[&str]) -> Service {
+    let data = tempfile::tempdir().expect("a folder");
+    let mail = format!("mail=file:{}", data.path().join("mail").display());
+    let mut all = vec![mail.as_str()];
+    all.extend(options);
+    Service::start_on(data, &all)
+}
+
+#[test]
+fn a_customer_signs_up_chats_and_sees_the_spend_without_a_mouse() {
+    let service = with_mail(&["signup=open", "signup_credit=5000000000"]);
+    service.add_model(MODEL);
+    let prices = json!({"models": {"*": {"input": "200000000", "cached": "50000000", "output": "400000000"}}});
+    let (status, answer) = service.post(&service.operator_key, "/api/v1/prices", &prices);
+    assert_eq!(status, 201, "{answer}");
+    until("the prices hold", || (service.get("", "/api/v1/prices").1["number"] == 1).then_some(()));
+    drive("story.py", &service);
+}
+
+#[test]
+fn people_wait_are_admitted_invited_and_change_roles() {
+    drive("people.py", &with_mail(&["signup=preview"]));
+}
+
+#[test]
+fn money_is_set_given_limited_billed_and_credited() {
+    drive("money.py", &Service::with_model(&[]));
 }
 
 #[test]

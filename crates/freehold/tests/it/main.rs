@@ -14,6 +14,7 @@ mod outside;
 mod people;
 mod readme;
 mod routes;
+mod schema;
 mod sdk;
 mod serving;
 mod support;

@@ -186,6 +186,36 @@ fn a_new_password_ends_what_was_open_and_its_link_works_once() {
 }
 
 #[test]
+fn a_changed_password_ends_every_other_session() {
+    let (service, mail) = open(&[]);
+    make_user(&service, "ada@example.org", Some(("main", "owner")), false);
+    let browser = Browser::logged_in(&service, "ada@example.org");
+    let other = Browser::logged_in(&service, "ada@example.org");
+    browser.post("/api/v1/password/forgot", &json!({"email": "ada@example.org"}));
+    let link = token(&letter(&mail, "ada@example.org", 0));
+    let change = |current: &str, new: &str| browser.post("/api/v1/password/change", &json!({"current": current, "new": new}));
+    let refused = change("not the password", "battery staple");
+    assert_eq!((refused.status, refused.code(), &refused.body["error"]["param"]), (401, "invalid_credentials", &json!("current")));
+    let weak = change(PASSWORD, "short");
+    assert_eq!((weak.code(), &weak.body["error"]["param"]), ("invalid_request", &json!("new")));
+    assert_eq!(other.get("/api/v1/session").status, 200, "nothing has changed so far");
+    assert_eq!(change(PASSWORD, "battery staple").status, 204);
+    assert_eq!((browser.get("/api/v1/session").status, other.get("/api/v1/session").status), (200, 401));
+    let reset = json!({"token": link, "password": "battery staple 2"});
+    assert_eq!(browser.post("/api/v1/password/reset", &reset).code(), "invalid_token", "a link from before is over");
+    let mut again = Browser::new(&service);
+    assert_eq!(again.log_in("ada@example.org", PASSWORD).code(), "invalid_credentials");
+    assert_eq!(again.log_in("ada@example.org", "battery staple").status, 200);
+    // Guessing is limited as log-ins are, and counted with them: two were wrong already.
+    for _ in 0..18 {
+        assert_eq!(change("not the password", "battery staple").status, 401);
+    }
+    let refused = change("battery staple", "battery staple");
+    assert_eq!((refused.status, refused.code()), (429, "rate_limited"));
+    assert!(!service.log().contains("battery staple"));
+}
+
+#[test]
 fn many_at_once_with_one_address_make_one_user() {
     let (service, mail) = open(&[]);
     std::thread::scope(|scope| {
@@ -252,7 +282,7 @@ fn every_form_refuses_what_is_wrong_empty_and_huge() {
         json!("🦀".repeat(9000)),
     ];
     for (path, fields) in forms {
-        for body in ["", "{", "[]", "null", "\"x\"", "{}", "{\"unknown\": 1}", "\u{feff}{}"] {
+        for body in ["", "{", "[]", "[null, null]", "null", "\"x\"", "{}", "{\"unknown\": 1}", "\u{feff}{}"] {
             let answer = browser.form(&format!("{}{path}", service.url)).header("content-type", "application/json").body(body).send();
             assert_eq!(answer.expect("an answer").status().as_u16(), 400, "{path}: {body}");
         }
@@ -317,6 +347,9 @@ fn the_commands_sign_up_log_in_and_manage_people() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&kept).expect("kept").permissions());
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(run(&["whoami"], "").1.trim(), "ada@example.org, owner in engines");
+    let (done, text) = run(&["password"], &format!("{PASSWORD}\n{PASSWORD}\n"));
+    assert!(done && text.contains("new"), "{text}");
+    assert!(!run(&["password"], &format!("wrong password\n{PASSWORD}\n")).0);
     let (done, text) = run(&["--json", "key", "create", "laptop"], "");
     assert!(done && text.contains("\"secret\""), "{text}");
     let (done, text) = run(&["user", "invite", "bob@example.org", "--role", "viewer"], "");

@@ -54,6 +54,12 @@ const MATRIX: &[Row] = &[
     ("delete", "/sessions", "", [401, 204, 204, 204, 204, 401, 204, 401, 401, 204]),
     ("post", "/password/forgot", r#"{"email":"x@example.org"}"#, [202; 10]),
     ("post", "/password/reset", r#"{"token":"x","password":"long enough"}"#, [400; 10]),
+    (
+        "post",
+        "/password/change",
+        r#"{"current":"correct horse","new":"correct horse"}"#,
+        [401, 204, 204, 204, 204, 401, 204, 401, 401, 204],
+    ),
     ("get", "/oidc/{provider}/start", "", [404; 10]),
     ("get", "/oidc/{provider}/callback", "", [302; 10]),
     ("get", "/users?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),

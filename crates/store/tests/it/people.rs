@@ -178,6 +178,28 @@ fn sessions_end_in_every_way() {
 }
 
 #[test]
+fn a_changed_password_keeps_the_session_that_changed_it() {
+    let made = fixture();
+    let (_, users) = with_members(&made.store, &[Role::Owner]);
+    let store = &made.store;
+    let old = UserChange { password_hash: Some("old".to_owned()), ..UserChange::default() };
+    store.change_user(users[0], &old, None).expect("changed");
+    for n in 1..=2 {
+        let session = SessionRow { hash: [n; 32], user_id: users[0], created_at: at(1), expires_at: at(500), seen_at: at(1) };
+        store.create_session(&session, &OpenedWith::Password("old".to_owned()), None, 9, None).expect("made");
+    }
+    let reset = token(9, &user(100, true), TokenPurpose::Reset);
+    store.create_token(&reset, 3, None).expect("made");
+    let change = |before: &str, after: &str| store.change_password(users[0], (Some(before), after), &[1; 32], None);
+    assert!(matches!(change("other", "new"), Err(StoreError::Missing)), "the password is another by now");
+    change("old", "new").expect("changed");
+    let good = |n: u8| store.session(&[n; 32], at(5)).expect("read").is_some();
+    assert!(good(1) && !good(2));
+    assert!(store.token(&reset.hash, TokenPurpose::Reset, at(5)).expect("read").is_none(), "links of mails end too");
+    assert!(matches!(change("old", "newer"), Err(StoreError::Missing)));
+}
+
+#[test]
 fn an_invitation_is_used_as_often_as_it_says() {
     let made = fixture();
     let store = &made.store;

@@ -4,8 +4,8 @@ import { get, once, post, remove } from "../api.js";
 import { confirm, open } from "../dialog.js";
 import { h } from "../dom.js";
 import { ago, count, moment } from "../format.js";
-import { button, card, empty, field, form, head, input, notice, pages, problem, table, toast } from "../parts.js";
-import { told } from "./team.js";
+import { button, card, empty, field, form, head, input, notice, pages, problem, table, tag, toast } from "../parts.js";
+import { isOpen, told } from "./team.js";
 import { signupMode } from "./welcome.js";
 
 const MODES = { open: "Anyone can sign up.", preview: "People wait until you let them in; an invite code skips the list.", closed: "Nobody can sign up; you make tenants and keys." };
@@ -62,6 +62,8 @@ function inviteTable(rows, again) {
   return table(
     [
       { title: "For", head: true, cell: (invite) => h("span", { class: "breaks" }, invite.email ?? "whoever has the link") },
+      { title: "To", cell: (invite) => (invite.tenant ? `a team, as ${invite.role}` : "the service") },
+      { title: "State", cell: (invite) => (isOpen(invite) ? tag("good", "good") : tag(invite.uses < invite.uses_max ? "over" : "used up")) },
       { title: "Note", cell: (invite) => h("span", { class: "breaks muted" }, invite.note || "–") },
       { title: "Used", right: true, cell: (invite) => `${count(invite.uses)} of ${count(invite.uses_max)}` },
       { title: "Good until", cell: (invite) => moment(invite.expires_at) },

@@ -1,6 +1,6 @@
 // API keys: list, create, rotate, revoke.
 
-import { ApiError, all, get, mayBe, once, post, put, remove, who } from "../api.js";
+import { ApiError, all, get, mayBe, once, operate, post, put, remove, who } from "../api.js";
 import { confirm, open } from "../dialog.js";
 import { h } from "../dom.js";
 import { ago, moment, toNano } from "../format.js";
@@ -52,7 +52,7 @@ export function createKey(models, { tenants = null } = {}) {
         h("div", { class: "fields" }, field("Expires", select(LIFETIMES, { name: "expires" })), field("Models", scope)),
         list,
         h("fieldset", { class: "stack tight" }, h("legend", { class: "label" }, "It may"), h("div", { class: "row" }, SCOPES.map(([value, text]) => check(text, { name: "scope", value, checked: true })))),
-        !tenants && limitFields(),
+        !tenants && mayBe("billing") && limitFields(),
       ],
       {
         text: "Create the key",
@@ -140,6 +140,7 @@ function columns(tenants, again) {
 export async function keys({ signal, query, again }) {
   const whose = query.get("tenant");
   const operator = who().operator && (!who().tenant || Boolean(whose));
+  operate(operator);
   const path = `/keys?limit=100${operator && whose ? `&tenant=${encodeURIComponent(whose)}` : ""}`;
   const [models, tenants] = await Promise.all([all("/models", { signal }), operator ? all("/tenants", { signal }) : null]);
   const make = async () => {
@@ -152,7 +153,7 @@ export async function keys({ signal, query, again }) {
   const list = await pages(
     (after) => get(after ? `${path}&after=${encodeURIComponent(after)}` : path, { signal }),
     (rows) => table(columns(tenants, again), [...rows].sort((a, b) => (a.state !== "active") - (b.state !== "active")), { label: "Keys" }),
-    empty("No keys yet", "A key is what a program signs in with: one for each place that calls, so that you can revoke one and keep the others.", create()),
+    empty("No keys yet", "A key is what a program signs in with: one for each place that calls, so that you can revoke one and keep the others.", mayBe("developer") && create()),
   );
   const filter =
     operator &&

@@ -2,10 +2,9 @@
 
 import { ApiError, all, get, mayBe, put, who } from "../api.js";
 import { h } from "../dom.js";
-import { decimal, money, toNano, utcDay } from "../format.js";
-import { card, empty, field, form, head, input, meter, notice, select, toast } from "../parts.js";
+import { count, decimal, money, toNano } from "../format.js";
+import { card, empty, field, form, head, input, linkButton, meter, notice, secret, select, toast } from "../parts.js";
 import { go } from "../router.js";
-import { thisMonth } from "./start.js";
 
 const COUNTS = [
   ["requests_per_minute", "Requests a minute", "Over it, calls answer 429 and say when to try again."],
@@ -35,9 +34,10 @@ function read(fields) {
   return limits;
 }
 
-function limitForm(limits, path, { currency, again }) {
-  const whole = ([name, text, help]) => field(text, input({ name, type: "number", min: "1", step: "1", inputmode: "numeric", placeholder: "no limit", value: limits[name] ?? "" }), { help });
-  const amount = ([name, text, help]) => field(`${text}${currency ? ` (${currency})` : ""}`, input({ name, inputmode: "decimal", maxlength: "19", placeholder: "no limit", value: limits[name] === null || limits[name] === undefined ? "" : decimal(limits[name]) }), { help });
+function limitForm(limits, path, { may, again }) {
+  const { currency } = limits;
+  const whole = ([name, text, help]) => field(text, input({ name, type: "number", min: "0", step: "1", inputmode: "numeric", placeholder: "no limit", value: limits[name] ?? "" }), { help });
+  const amount = ([name, text, help]) => field(`${text} (${currency})`, input({ name, inputmode: "decimal", maxlength: "19", placeholder: "no limit", value: limits[name] === undefined ? "" : decimal(limits[name]) }), { help });
   const fields = [
     h("div", { class: "fields" }, COUNTS.map(whole)),
     h("div", { class: "fields" }, BUDGETS.map(amount)),
@@ -48,7 +48,7 @@ function limitForm(limits, path, { currency, again }) {
       field("Webhook", input({ name: "webhook", type: "url", placeholder: "https://example.com/alerts", maxlength: "2000", value: limits.webhook?.url ?? "" }), { help: "Called with a signed message, and again if it does not answer." }),
     ),
   ];
-  if (!mayBe("billing")) return [notice("info", null, "Your role can read the limits; an owner or the billing role changes them."), h("fieldset", { disabled: true, class: "stack" }, fields)];
+  if (!may) return [notice("info", null, "You can read the limits; an owner or the billing role changes them."), h("fieldset", { disabled: true, class: "stack" }, fields)];
   return form(fields, {
     text: "Save",
     submit: async (elements) => {
@@ -59,43 +59,47 @@ function limitForm(limits, path, { currency, again }) {
   });
 }
 
-/** How much of a budget is used; null when there is no budget. */
-function used(label, budget, amount, currency) {
-  if (budget === null || budget === undefined || BigInt(budget) <= 0n) return null;
-  const share = Number((BigInt(amount) * 1000n) / BigInt(budget)) / 1000;
-  return h("div", { class: "rank" }, h("div", { class: "row" }, h("span", null, label), h("span", { class: "num" }, `${money(amount, currency)} of ${money(budget, currency)}`)), meter(share, `${label}: ${Math.round(share * 100)} percent used`));
+/** How much of something limited is used; null when it is not limited. */
+function used(label, limit, amount, write) {
+  if (limit === undefined || BigInt(limit) <= 0n) return null;
+  const share = Number((BigInt(amount) * 1000n) / BigInt(limit)) / 1000;
+  return h("div", { class: "rank" }, h("div", { class: "row" }, h("span", null, label), h("span", { class: "num" }, `${write(amount)} of ${write(limit)}`)), meter(share, `${label}: ${Math.round(share * 100)} percent used`));
 }
 
-async function spent(key, signal) {
-  const { from, to } = thisMonth();
-  try {
-    const usage = await get(`/usage?from=${from}&to=${to}&by=day,key`, { signal });
-    const rows = (usage.data ?? []).filter((row) => !key || row.key === key);
-    const sum = (some) => some.reduce((total, row) => total + BigInt(row.amount ?? 0), 0n);
-    return { month: sum(rows), day: sum(rows.filter((row) => String(row.day).slice(0, 10) === utcDay(new Date()))), currency: usage.currency };
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    return null;
-  }
+function meters(limits) {
+  const { in_use: now, currency } = limits;
+  const amount = (value) => money(value, currency);
+  return [
+    used("Today", limits.budget_day, now.day_spent, amount),
+    used("This month", limits.budget_month, now.month_spent, amount),
+    used("Requests in the last minute", limits.requests_per_minute, now.requests, count),
+    used("Tokens in the last minute", limits.tokens_per_minute, now.tokens, count),
+    used("Requests at the same time", limits.parallel, now.parallel, count),
+  ].filter(Boolean);
+}
+
+/** What is used of limits, and the form that changes them. */
+export function limitCards(limits, { title, text, path, may, again }) {
+  const bars = meters(limits);
+  const signed = limits.webhook_secret && h("details", { class: "apart" }, h("summary", null, "What alerts are signed with"), h("p", { class: "small muted" }, "The header x-freehold-signature has the HMAC-SHA256 of the message with this secret; docs/billing.md says how to check it."), secret(limits.webhook_secret));
+  return [bars.length > 0 && card("Used", {}, h("div", { class: "ranks" }, bars)), card(title, { text }, limitForm(limits, path, { may, again }), signed)];
 }
 
 export async function limits({ signal, query, again }) {
-  if (!who().tenant) return [head("Limits and budgets"), h("div", { class: "card" }, empty("This is the page of a tenant", "Sign in as a member or with a key of a tenant to see its limits."))];
+  if (!who().tenant) return [head("Limits and budgets"), h("div", { class: "card" }, empty("This is the page of a tenant", "The limits of a tenant are on its page under Tenants.", linkButton("See the tenants", "/operator/tenants")))];
   const key = query.get("key") ?? "";
   const path = `/limits${key ? `?key=${encodeURIComponent(key)}` : ""}`;
-  const [now, keys, sums] = await Promise.all([get(path, { signal }), all("/keys", { signal }), spent(key, signal)]);
-  const currency = now.currency ?? sums?.currency;
+  const [now, keys] = await Promise.all([get(path, { signal }), all("/keys", { signal })]);
   const good = keys.filter((one) => one.state === "active");
-  const meters = sums && [used("Today", now.budget_day, sums.day, currency), used("This month", now.budget_month, sums.month, currency)].filter(Boolean);
   const name = good.find((one) => one.id === key)?.name;
+  const choose = (event) => go(event.target.value ? `/limits?key=${encodeURIComponent(event.target.value)}` : "/limits");
   return [
     head("Limits and budgets", "They are checked before work starts, for the request at hand: many at once cannot pass a budget together."),
     h(
       "div",
       { class: "stack" },
-      h("div", { class: "filters" }, field("Limits of", select([["", `All of ${who().tenant.name}`], ...good.map((one) => [one.id, `Key ${one.name}`])], { value: key, onchange: (event) => go(event.target.value ? `/limits?key=${encodeURIComponent(event.target.value)}` : "/limits") }))),
-      meters?.length > 0 && card("Used", {}, h("div", { class: "ranks" }, meters)),
-      card(name ? `Limits of the key ${name}` : `Limits of ${who().tenant.name}`, { text: name ? "The tenant's limits hold as well." : "Across all of its keys." }, limitForm(now, path, { currency, again })),
+      h("div", { class: "filters" }, field("Limits of", select([["", `All of ${who().tenant.name}`], ...good.map((one) => [one.id, `Key ${one.name}`])], { value: key, onchange: choose }))),
+      limitCards(now, { title: name ? `Limits of the key ${name}` : `Limits of ${who().tenant.name}`, text: name ? "The tenant's limits hold as well." : "Across all of its keys.", path, may: mayBe("billing"), again }),
     ),
   ];
 }

@@ -1,6 +1,6 @@
 // The playground: a conversation with a model, its parameters, and the same request as code.
 
-import { all, who } from "../api.js";
+import { all, mayBe, who } from "../api.js";
 import { chatSnippets } from "../code.js";
 import { open } from "../dialog.js";
 import { fill, h, newId } from "../dom.js";
@@ -168,6 +168,8 @@ function viewCode(body) {
 export async function playground({ signal }) {
   const caller = who();
   if (!caller.tenant) return [head("Playground"), notice("info", "An operator key does not use models", "Create a key of a tenant and sign in with it, or sign in as a member of a tenant.")];
+  const may = caller.kind === "key" ? (caller.scopes?.includes("inference") ?? true) : mayBe("developer");
+  if (!may) return [head("Playground"), notice("info", caller.kind === "key" ? "This key does not use models" : "Your role does not use models", "Owners and developers do, and keys with the scope inference.")];
   const models = (await all("/models", { signal })).filter((model) => model.chat_template !== false);
   if (models.length === 0) return [head("Playground"), card("Models", {}, empty("There is no model yet", "The operator of this service adds models; then you can talk to them here."))];
   const knobs = parameters(models);

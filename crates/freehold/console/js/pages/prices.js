@@ -1,18 +1,33 @@
 // Prices: what holds now, what will, what held. Everyone may read them; the operator publishes new versions.
 
-import { ApiError, all, get, once, post, who } from "../api.js";
+import { ApiError, all, get, once, operate, post, who } from "../api.js";
 import { open } from "../dialog.js";
 import { h } from "../dom.js";
 import { decimal, exactMoney, moment, toNano } from "../format.js";
 import { button, card, empty, field, form, head, input, notice, table, tag } from "../parts.js";
 
+/** A version that begins so soon after it was published is waited for. */
+const SOON_MS = 5000;
+
 const KINDS = [["input", "Input"], ["cached", "Cached input"], ["output", "Output"]];
 
-/** The versions of an answer: what holds now and what will, the newest first. */
+/** The versions of an answer: what holds now and what will. */
 function versions(answer) {
   const list = [];
   for (let one = answer; one; one = one.upcoming) if (one.number > 0) list.push(one);
-  return list.sort((a, b) => Date.parse(b.effective_at) - Date.parse(a.effective_at));
+  return list;
+}
+
+/** The versions before one, the newest first: each is asked for by the moment before the next began. */
+async function before(version, signal) {
+  const list = [];
+  for (let next = version; next.number > 1; next = list.at(-1)) {
+    const moment = new Date(Date.parse(next.effective_at) - 1).toISOString();
+    const older = await get(`/prices?at=${encodeURIComponent(moment)}`, { signal });
+    if (older.number < 1 || older.number >= next.number) break;
+    list.push(older);
+  }
+  return list;
 }
 
 const modelRows = (list) => Object.entries(list?.models ?? {}).map(([name, price]) => ({ name, ...price })).sort((a, b) => (a.name === "*") - (b.name === "*") || a.name.localeCompare(b.name));
@@ -53,26 +68,26 @@ function readLines(node) {
   return models;
 }
 
-function publish(current, models, again) {
+function publish(current, currency, models, again) {
   const known = h("datalist", { id: "known-models" }, [...models.map((model) => model.name), "*"].map((value) => h("option", { value })));
   const start = modelRows(current).map((row) => line(row.name, row, "known-models"));
   const lines = h("div", { class: "stack tight" }, start.length ? start : line("*", null, "known-models"));
-  const currency = current ? null : field("Currency", input({ name: "currency", value: "EUR", required: true, pattern: "[A-Z]{3}", maxlength: "3" }), { help: "Of every price from now on: it cannot change later." });
   return open("Publish prices", (close) =>
     form(
       [
         notice("info", null, "A new version holds from its time on, for calls that begin after it. Prices never change backwards."),
-        currency,
-        h("fieldset", { class: "stack tight", "aria-label": "Prices for 1,000,000 tokens" }, h("p", { class: "small muted" }, `For 1,000,000 tokens${current ? `, in ${current.currency}` : ""}`), known, h("div", { class: "price-line heads", "aria-hidden": "true" }, ["Model", ...KINDS.map(([, title]) => title)].map((title) => h("span", { class: "small faint" }, title))), lines, h("div", null, button("Add a model", () => lines.append(line("", null, "known-models")), { sign: "plus" }))),
+        h("fieldset", { class: "stack tight", "aria-label": "Prices for 1,000,000 tokens" }, h("p", { class: "small muted" }, `For 1,000,000 tokens, in ${currency}`), known, h("div", { class: "price-line heads", "aria-hidden": "true" }, ["Model", ...KINDS.map(([, title]) => title)].map((title) => h("span", { class: "small faint" }, title))), lines, h("div", null, button("Add a model", () => lines.append(line("", null, "known-models")), { sign: "plus" }))),
         field("Holds from", input({ name: "at", type: "datetime-local" }), { help: "Left empty: from now on. Your local time." }),
       ],
       {
         text: "Publish",
         cancel: () => close(),
         submit: async (fields) => {
-          const body = { currency: current?.currency ?? fields.currency.value, models: readLines(lines), skus: current?.skus ?? {} };
+          const body = { models: readLines(lines), skus: current?.skus ?? {} };
           if (fields.at.value) body.effective_at = new Date(fields.at.value).toISOString();
-          await post("/prices", body, once());
+          const published = await post("/prices", body, once());
+          const wait = Date.parse(published.effective_at) - Date.now();
+          if (wait < SOON_MS) await new Promise((done) => setTimeout(done, Math.max(0, wait) + 50));
           close();
           await again();
         },
@@ -83,15 +98,21 @@ function publish(current, models, again) {
 
 export async function prices({ signal, again }) {
   const operator = Boolean(who()?.operator);
+  operate(operator);
   const answer = await get("/prices", { signal });
   const list = versions(answer);
   const now = Date.now();
   const current = list.find((one) => Date.parse(one.effective_at) <= now);
-  const later = list.filter((one) => Date.parse(one.effective_at) > now).reverse();
+  const later = list.filter((one) => one !== current);
   const models = operator ? await all("/models", { signal }).catch(() => []) : [];
-  const publisher = () => button("Publish prices", () => publish(current ?? list[0] ?? null, models, again), { kind: "primary", sign: "plus" });
+  const publisher = () => button("Publish prices", () => publish(list.at(-1) ?? null, answer.currency, models, again), { kind: "primary", sign: "plus" });
   const title = (one) => `Version ${one.number ?? "–"}`;
-  const older = list.filter((one) => one !== current && !later.includes(one));
+  const earlier = h("div", { class: "stack" });
+  const showEarlier = async (node) => {
+    const older = await before(current, signal);
+    earlier.replaceChildren(...older.map((one) => card(`${title(one)}, since ${moment(one.effective_at)}`, { flush: true }, priceTable(one))));
+    node.hidden = true;
+  };
   return [
     head("Prices", "For 1,000,000 tokens, before tax. Published versions never change; a new one holds from its time on.", operator && publisher()),
     h(
@@ -100,7 +121,8 @@ export async function prices({ signal, again }) {
       list.length === 0 && h("div", { class: "card" }, empty("No prices are published", operator ? "Publish the first version, and what is used from then on is billed." : "Nothing that you use here costs anything so far.", operator && publisher())),
       current && card(`${title(current)}, since ${moment(current.effective_at)}`, { flush: true, actions: [tag("holds now", "good")] }, priceTable(current)),
       later.map((one) => card(`${title(one)}, from ${moment(one.effective_at)}`, { flush: true, actions: [tag("soon", "warn")] }, priceTable(one))),
-      older.length > 0 && h("details", null, h("summary", null, `Older versions (${older.length})`), h("div", { class: "stack", style: { "margin-top": "16px" } }, older.map((one) => card(`${title(one)}, since ${moment(one.effective_at)}`, { flush: true }, priceTable(one))))),
+      current?.number > 1 && h("div", null, button("Show earlier versions", showEarlier)),
+      earlier,
     ),
   ];
 }

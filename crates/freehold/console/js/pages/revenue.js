@@ -1,10 +1,9 @@
 // Revenue for the operator: what all tenants used and what it came to.
 
-import { all, get, post } from "../api.js";
-import { confirm } from "../dialog.js";
+import { all, get } from "../api.js";
 import { h } from "../dom.js";
 import { count, exactMoney, money, utcDay } from "../format.js";
-import { button, card, empty, field, figures, head, input, linkButton, select, toast } from "../parts.js";
+import { card, empty, field, figures, head, linkButton, select } from "../parts.js";
 import { ranks } from "../plot.js";
 import { go } from "../router.js";
 import { everyDay, plotDays, sumBy, sumTable } from "./usage.js";
@@ -12,19 +11,7 @@ import { everyDay, plotDays, sumBy, sumTable } from "./usage.js";
 const DAY_MS = 86_400_000;
 const RANGES = [["7", "Last 7 days"], ["30", "Last 30 days"], ["90", "Last 90 days"]];
 
-function invoices(again) {
-  const last = new Date();
-  last.setUTCDate(0);
-  const month = input({ type: "month", value: utcDay(last).slice(0, 7), max: utcDay(new Date()).slice(0, 7) });
-  const run = () => confirm(`Make the invoices for ${month.value}?`, "Tenants that have one for this month keep it; nothing is billed twice.", "Make the invoices", async () => {
-    await post("/invoices/run", { month: month.value });
-    toast(`The invoices for ${month.value} are made.`);
-    await again();
-  });
-  return card("Invoices", { text: "They are made by themselves at the start of a month. Run them again if something stopped them." }, h("div", { class: "filters" }, field("Month", month), button("Make the invoices", run)));
-}
-
-export async function revenue({ signal, query, again }) {
+export async function revenue({ signal, query }) {
   const days = query.get("days") ?? "30";
   const by = query.get("by") === "model" ? "model" : "tenant";
   const to = utcDay(new Date());
@@ -46,7 +33,7 @@ export async function revenue({ signal, query, again }) {
   );
   const top = head("Revenue", "What was billed for use, by day (UTC). It adds up to the nano-unit.");
   const total = sumBy(rows.map((row) => ({ ...row, all: "all" })), "all")[0];
-  if (!total) return [top, h("div", { class: "stack" }, filters, h("div", { class: "card" }, empty("No revenue in this time", "What tenants use appears here when prices are published.", linkButton("See the prices", "/prices"))), invoices(again))];
+  if (!total) return [top, h("div", { class: "stack" }, filters, h("div", { class: "card" }, empty("No revenue in this time", "What tenants use appears here when prices are published.", linkButton("See the prices", "/prices"))))];
   const title = `Revenue by day and ${by}`;
   const sums = sumBy(rows, by);
   return [
@@ -59,7 +46,6 @@ export async function revenue({ signal, query, again }) {
       card(title, {}, plotDays(rows, { days: everyDay(from, to), by, names, measure: "amount", currency, title })),
       card(by === "tenant" ? "Tenants" : "Models", {}, ranks(sums.map((sum) => ({ name: names.get(sum.name) ?? sum.name, value: Number(sum.amount) / 1e9, text: money(sum.amount, currency) })), { label: title })),
       card(`By ${by}`, { flush: true }, sumTable(by === "tenant" ? "Tenant" : "Model", `Revenue by ${by}`, sums, names, currency)),
-      invoices(again),
     ),
   ];
 }

@@ -9,8 +9,10 @@ const PASSWORD_MIN = 10;
 const PASSWORD_MAX = 200;
 
 /** The field of a new password. */
-export function newPassword() {
-  return field("Password", input({ type: "password", name: "password", autocomplete: "new-password", required: true, minlength: String(PASSWORD_MIN), maxlength: String(PASSWORD_MAX) }), {
+export const newPassword = () => passwordField("Password", "password");
+
+export function passwordField(label, name) {
+  return field(label, input({ type: "password", name, autocomplete: "new-password", required: true, minlength: String(PASSWORD_MIN), maxlength: String(PASSWORD_MAX) }), {
     help: `At least ${PASSWORD_MIN} characters; a few words that you can remember are good.`,
   });
 }
@@ -128,9 +130,10 @@ export async function invite(context) {
   const accept = async () => {
     try {
       await post("/signup/verify", { token });
-      fill(place, ready("You are in"));
+      fill(place, ready("You are a member now"));
     } catch (error) {
-      fill(errors, problem(error));
+      const unknown = error.status === 409;
+      fill(errors, unknown ? notice("warn", "Sign up with the invitation instead", "There is no account yet with the address that it went to, or nobody has confirmed that address. It takes a moment, and sets a new password.") : problem(error));
     }
   };
   const errors = h("div", { "aria-live": "assertive" });

@@ -1,9 +1,9 @@
 // The first page: what to do next, and how things stand.
 
-import { all, get, who } from "../api.js";
+import { all, get, mayBe, who } from "../api.js";
 import { exportKey, firstCall } from "../code.js";
 import { h } from "../dom.js";
-import { count, money, utcDay } from "../format.js";
+import { count, money, moneyLeft, utcDay } from "../format.js";
 import { icon } from "../icons.js";
 import { button, card, code, empty, figures, head, linkButton, notice, secret, table, tabs, tag } from "../parts.js";
 import { createKey } from "./keys.js";
@@ -20,7 +20,7 @@ async function maybe(path, signal) {
 }
 
 /** The first day of this month and today, in UTC. */
-export function thisMonth() {
+function thisMonth() {
   const now = new Date();
   return { from: utcDay(new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), 1))), to: utcDay(now) };
 }
@@ -33,7 +33,8 @@ function step(number, done, title, ...content) {
 function summary(balance, usage) {
   const items = [];
   if (balance) {
-    items.push(["Available", money(balance.available ?? balance.balance, balance.currency), balance.mode === "postpaid" ? "until your credit limit" : "prepaid"]);
+    const left = balance.available === undefined ? "No limit" : moneyLeft(balance.available, balance.currency);
+    items.push(["Available", left, balance.mode === "postpaid" ? "paid by invoice" : "prepaid"]);
   }
   if (usage) {
     const rows = usage.data ?? [];
@@ -102,7 +103,7 @@ export async function start({ signal, again }) {
         h(
           "ol",
           { class: "steps" },
-          step(1, good.length > 0, "Get a key", h("p", { class: "muted" }, known), made, h("div", { class: "row" }, button("Create a key", make, { kind: good.length ? "" : "primary", sign: "plus" }), linkButton("See the keys", "/keys", { kind: "quiet" }))),
+          step(1, good.length > 0, "Get a key", h("p", { class: "muted" }, known), made, h("div", { class: "row" }, mayBe("developer") && button("Create a key", make, { kind: good.length ? "" : "primary", sign: "plus" }), linkButton("See the keys", "/keys", { kind: "quiet" }))),
           step(2, used, "Make a call", h("p", { class: "muted" }, "Any OpenAI client works: change the base URL and the key, keep your code."), snippets),
           step(3, false, "Look around", h("p", { class: "muted" }, "Try a model without code, and see what every token cost."), h("div", { class: "row" }, linkButton("Open the playground", "/playground", { sign: "chat" }), linkButton("See usage and spend", "/usage", { sign: "chart" }))),
         ),

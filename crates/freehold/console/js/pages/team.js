@@ -13,7 +13,8 @@ const ROLES = [
   ["viewer", "Viewer", "reads, and changes nothing"],
 ];
 
-function invite(again) {
+/** The dialog that invites to a tenant: the caller's own, or for operators the one that is named. */
+export function invite(again, tenant = null) {
   return open("Invite someone", (close) =>
     form(
       [
@@ -25,7 +26,7 @@ function invite(again) {
         cancel: () => close(),
         submit: async ({ email, role }) => {
           const address = email.value.trim();
-          const outcome = await post("/users", { email: address, role: role.value }, once());
+          const outcome = await post("/users", { email: address, role: role.value, ...(tenant && { tenant: tenant.id }) }, once());
           close();
           await told(address, outcome?.invite);
           await again();
@@ -35,7 +36,7 @@ function invite(again) {
   );
 }
 
-/** Says what came of an invitation; its code is shown where the service sends no mail. */
+/** Says what came of an invitation; only operators see its code. */
 export async function told(address, invite) {
   if (!invite?.code) {
     toast(`${address || "The person"} is invited${invite?.mailed === false ? "" : " and gets a mail"}.`);
@@ -46,12 +47,15 @@ export async function told(address, invite) {
   await open("The invitation is made", (done) => [notice("good", null, text), secret(link), h("footer", null, button("Done", () => done(), { kind: "primary" }))]);
 }
 
-function roleCell(user, again) {
-  if (!mayBe()) return ROLES.find(([name]) => name === user.role)?.[1] ?? user.role;
+/** What of the members of a tenant is asked for: the caller's own, or for operators those of the one that is named. */
+const whose = (tenant) => (tenant ? `?tenant=${encodeURIComponent(tenant.id)}` : "");
+
+function roleCell(user, again, tenant) {
+  if (!tenant && !mayBe()) return ROLES.find(([name]) => name === user.role)?.[1] ?? user.role;
   const choice = select(ROLES.map(([value, title]) => [value, title]), { class: "input", value: user.role, "aria-label": `Role of ${user.email}` });
   choice.addEventListener("change", async () => {
     try {
-      await patch(`/users/${encodeURIComponent(user.id)}`, { role: choice.value });
+      await patch(`/users/${encodeURIComponent(user.id)}${whose(tenant)}`, { role: choice.value });
       toast(`${user.email} is now ${choice.value}.`);
     } catch (error) {
       toast(error.message);
@@ -61,33 +65,35 @@ function roleCell(user, again) {
   return choice;
 }
 
-async function expel(user, again) {
-  const text = `${user.email} can no longer sign in to ${who().tenant.name}. Keys that they made stay good: revoke them on the page Keys.`;
-  if (await confirm(`Remove ${user.name || user.email}?`, text, "Remove", () => remove(`/users/${encodeURIComponent(user.id)}`))) await again();
+async function expel(user, again, tenant) {
+  const text = `${user.email} can no longer act for ${(tenant ?? who().tenant).name}. Keys that they made stay good: revoke them on the page Keys.`;
+  if (await confirm(`Remove ${user.name || user.email}?`, text, "Remove", () => remove(`/users/${encodeURIComponent(user.id)}${whose(tenant)}`))) await again();
 }
 
-function columns(again) {
+/** A list of members. */
+export function memberTable(rows, again, tenant = null) {
+  return table(columns(again, tenant), rows, { label: "Members" });
+}
+
+function columns(again, tenant) {
   const own = who().user?.id;
   return [
     { title: "Person", head: true, cell: (user) => [h("span", { class: "breaks" }, user.name || user.email), user.id === own && [" ", tag("you", "good")]] },
     { title: "E-mail", cell: (user) => h("span", { class: "breaks muted" }, user.email) },
-    { title: "Role", cell: (user) => roleCell(user, again) },
+    { title: "Role", cell: (user) => roleCell(user, again, tenant) },
     { title: "Address", cell: (user) => (user.verified === false ? tag("not confirmed", "warn") : tag("confirmed", "good")) },
     { title: "Since", cell: (user) => h("span", { class: "nowrap" }, moment(user.created_at)) },
     { title: "Last here", cell: (user) => h("span", { title: moment(user.last_login_at) }, ago(user.last_login_at)) },
-    { title: "", right: true, cell: (user) => (mayBe() && user.id !== own ? h("div", { class: "actions" }, button("Remove", () => expel(user, again), { kind: "quiet", label: `Remove ${user.email}` })) : null) },
+    { title: "", right: true, cell: (user) => ((tenant || mayBe()) && user.id !== own ? h("div", { class: "actions" }, button("Remove", () => expel(user, again, tenant), { kind: "quiet", label: `Remove ${user.email}` })) : null) },
   ];
 }
 
+/** Whether an invitation can still be accepted. */
+export const isOpen = (invite) => invite.uses < invite.uses_max && Date.parse(invite.expires_at) > Date.now();
+
 async function invitations(signal, again) {
-  if (!mayBe() || who().operator) return null;
-  let rows;
-  try {
-    rows = await all("/invites", { signal });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    return null;
-  }
+  if (!mayBe()) return null;
+  const rows = (await all("/invites", { signal })).filter(isOpen);
   if (rows.length === 0) return null;
   const withdraw = async (invite) => {
     if (await confirm("Withdraw the invitation?", `${invite.email} can no longer accept it.`, "Withdraw", () => remove(`/invites/${encodeURIComponent(invite.id)}`))) await again();
@@ -107,7 +113,7 @@ export async function team({ signal, again }) {
   const invited = await invitations(signal, again);
   const list = await pages(
     (after) => get(`/users${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }),
-    (rows) => table(columns(again), rows, { label: "Members" }),
+    (rows) => memberTable(rows, again),
     empty("Nobody is here yet", "This tenant has keys but no people. Invite someone, and they can sign in with a password.", mayBe() && asker()),
   );
   return [

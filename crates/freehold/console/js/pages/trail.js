@@ -1,6 +1,6 @@
 // The audit trail: who changed what, as CloudEvents.
 
-import { all, get, who } from "../api.js";
+import { all, get, operate, who } from "../api.js";
 import { open } from "../dialog.js";
 import { h } from "../dom.js";
 import { ago, moment } from "../format.js";
@@ -16,7 +16,7 @@ function title(event) {
 /** Who did it: a person's address, a key's id, or anybody. */
 function actor(event) {
   const by = event.data?.by ?? {};
-  return by.email ?? by.id ?? by.kind ?? "–";
+  return by.email ?? by.id ?? "–";
 }
 
 const subject = (event) => event.data?.name ?? event.data?.email ?? event.subject ?? "–";
@@ -42,7 +42,7 @@ function draw(rows) {
 /** For operators: whose trail to look at. */
 async function filter(whose, signal) {
   if (!who().operator) return null;
-  const tenants = await all("/tenants", { signal });
+  const tenants = await all("/tenants", { signal, operator: true });
   const own = who().tenant?.name ?? "The whole service";
   const choose = (event) => go(event.target.value ? `/trail?tenant=${encodeURIComponent(event.target.value)}` : "/trail");
   return h("div", { class: "filters" }, field("Of", select([["", own], ...tenants.map((tenant) => [tenant.id, tenant.name])], { value: whose, onchange: choose })));
@@ -50,6 +50,7 @@ async function filter(whose, signal) {
 
 export async function trail({ signal, query }) {
   const whose = query.get("tenant") ?? "";
+  operate(whose);
   const path = `/trail?limit=100${whose ? `&tenant=${encodeURIComponent(whose)}` : ""}`;
   const choice = await filter(whose, signal);
   const list = await pages(

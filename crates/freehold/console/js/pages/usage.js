@@ -116,7 +116,7 @@ export async function usage({ signal, query }) {
   const [answer, keys] = await Promise.all([get(`/usage?from=${from}&to=${to}&by=day,model,key`, { signal }), all("/keys", { signal }).catch(() => [])]);
   const rows = answer.data ?? [];
   const { currency } = answer;
-  const names = new Map(keys.map((key) => [key.id, key.name]));
+  const names = new Map([["", "Without a key, in this console"], ...keys.map((key) => [key.id, key.name])]);
   const total = sumBy(rows.map((row) => ({ ...row, all: "all" })), "all")[0];
   const top = [head("Usage and spend", "Days are in UTC. An answer is counted when its end has reached you, and never otherwise."), h("div", { class: "stack" }, filters(query, { named, from, to, measure, by }))];
   const none = h("div", { class: "card" }, empty("Nothing was used in this time", "Make a call, or look at another period.", linkButton("Open the playground", "/playground", { sign: "chat" })));

@@ -1,8 +1,11 @@
 //! The head of the OpenAPI document, and what every route shares.
 
 use serde::Serialize;
-use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, RefOr, Response};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::http::caller::SESSION_COOKIE;
@@ -10,6 +13,36 @@ use crate::http::caller::SESSION_COOKIE;
 /// The document without its routes.
 pub fn head() -> Document {
     Head::openapi()
+}
+
+/// Names the headers that every answer has, and those that refusals may have.
+pub fn add_headers(document: &mut Document) {
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        for (status, response) in &mut operation.responses.responses {
+            if let RefOr::T(response) = response {
+                describe(status, response);
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+fn describe(status: &str, response: &mut Response) {
+    let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^req_[0-9a-z]{26}$"));
+    let name = header("The request, as the log names it.", text);
+    response.headers.insert("x-request-id".to_owned(), name);
+    if status == "default" {
+        let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+        let wait = header("In how many seconds to try again, where that is known.", seconds);
+        response.headers.insert("retry-after".to_owned(), wait);
+    }
+}
+
+fn header(description: &str, schema: ObjectBuilder) -> Header {
+    HeaderBuilder::new().schema(schema).description(Some(description)).build()
 }
 
 #[derive(OpenApi)]

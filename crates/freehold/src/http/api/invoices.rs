@@ -30,6 +30,7 @@ pub fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 struct Shape {
     /// `json`, `html` or `pdf`; `json` when it is left out.
+    #[param(pattern = "^(json|html|pdf)$")]
     format: Option<String>,
 }
 

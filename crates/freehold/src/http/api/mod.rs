@@ -31,7 +31,7 @@ use super::reply::Refusal;
 
 /// The routes, and the document that describes them.
 pub fn routes() -> (Router<App>, OpenApi) {
-    OpenApiRouter::with_openapi(document::head())
+    let (router, mut document) = OpenApiRouter::with_openapi(document::head())
         .nest(
             "/api/v1",
             OpenApiRouter::new()
@@ -47,7 +47,9 @@ pub fn routes() -> (Router<App>, OpenApi) {
                 .merge(usage::routes())
                 .merge(users::routes()),
         )
-        .split_for_parts()
+        .split_for_parts();
+    document::add_headers(&mut document);
+    (router, document)
 }
 
 /// The query of a request: unknown parameters are refused by the type.
@@ -72,6 +74,7 @@ struct PageOf {
     /// The tenant, by id or name; left out: the caller's own, or all for an operator where the list knows all.
     tenant: Option<String>,
     /// How many, 1 to 1000; 100 when it is left out.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next` of the page before.
     after: Option<String>,

@@ -6,7 +6,7 @@ use axum::http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use freehold_control::people::oidc::OidcReturn;
-use freehold_control::people::recovery::NewPassword;
+use freehold_control::people::recovery::{NewPassword, PasswordChange};
 use freehold_control::people::session::{LogIn, NewSession, SessionView};
 use freehold_control::people::signup::{Addressee, ShownToken, SignUp, SignedUp, SignupInfo};
 use freehold_domain::{Error, ErrorCode};
@@ -36,6 +36,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(log_out_everywhere))
         .routes(routes!(forgot))
         .routes(routes!(reset))
+        .routes(routes!(change_password))
         .routes(routes!(oidc_start))
         .routes(routes!(oidc_callback))
 }
@@ -119,6 +120,18 @@ async fn forgot(State(app): State<App>, visit: Visit, Json(body): Json<Addressee
 #[utoipa::path(post, path = "/password/reset", tag = "people", security(()), request_body = NewPassword, responses((status = 204, description = "The password is set."), (status = "default", body = Refused)))]
 async fn reset(State(app): State<App>, visit: Visit, Json(body): Json<NewPassword>) -> Result<StatusCode, Refusal> {
     app.control.reset_password(&body, &visit.origin).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sets a new password for who is logged in and knows the old one; ends every other session of the user.
+#[utoipa::path(post, path = "/password/change", tag = "people", security(("session" = [])), request_body = PasswordChange, responses((status = 204, description = "The password is set."), (status = "default", body = Refused)))]
+async fn change_password(
+    State(app): State<App>,
+    Session(session): Session,
+    visit: Visit,
+    Json(body): Json<PasswordChange>,
+) -> Result<StatusCode, Refusal> {
+    app.control.change_password(&session, &body, &visit.origin).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -35,8 +35,10 @@ pub fn routes() -> OpenApiRouter<App> {
 #[into_params(parameter_in = Query)]
 struct Export {
     /// The month: `2026-11`.
+    #[param(pattern = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])$", example = "2026-11")]
     month: String,
     /// `csv` or `parquet`; `csv` when it is left out.
+    #[param(pattern = "^(csv|parquet)$")]
     format: Option<String>,
     /// The tenant, by id or name; left out: the caller's own.
     tenant: Option<String>,

@@ -1,0 +1,118 @@
+// Invoices of all tenants and vouchers, for the operator.
+
+import { all, get, onceFor, post } from "../api.js";
+import { confirm, open } from "../dialog.js";
+import { h } from "../dom.js";
+import { count, exactMoney, moment, utcDay } from "../format.js";
+import { button, card, empty, field, figures, form, head, input, notice, pages, secret, table, tag } from "../parts.js";
+import { invoiceTable } from "./invoice.js";
+import { amountField, amountOf } from "./tenant.js";
+
+/** The month before this one, in UTC. */
+function lastMonth() {
+  const day = new Date();
+  day.setUTCDate(0);
+  return utcDay(day).slice(0, 7);
+}
+
+function runner(again) {
+  const month = input({ type: "month", value: lastMonth(), max: lastMonth(), required: true });
+  const run = async () => {
+    let made = null;
+    const text = "Each tenant that used something is billed for it. Who has an invoice for this month keeps it; nothing is billed twice.";
+    await confirm(`Make the invoices for ${month.value}?`, text, "Make the invoices", async () => {
+      made = await post("/invoices/run", { month: month.value });
+    });
+    if (!made) return;
+    const issued = made.issued.length === 0 ? "No new invoice was due." : `${count(made.issued.length)} made: ${made.issued.slice(0, 20).join(", ")}${made.issued.length > 20 ? " and more" : ""}.`;
+    const before = made.before > 0 && `${count(made.before)} had been made before.`;
+    const waits = made.waiting?.length > 0 && notice("warn", "Not yet", `${made.waiting.slice(0, 20).join(", ")}: requests of that month are still being answered. Make the invoices again in some minutes.`);
+    await open(`Invoices for ${made.month}`, (close) => [notice("good", null, issued, before), waits, h("footer", null, button("Done", () => close(), { kind: "primary" }))]);
+    await again();
+  };
+  return card("Make invoices", { text: "For a month that is over, and everybody who used something in it. Doing it again makes nothing twice." }, h("div", { class: "filters" }, field("Month", month), button("Make the invoices", run)));
+}
+
+function newVoucher(currency, again) {
+  const repeatable = onceFor();
+  const submit = async (fields, close) => {
+    const body = { amount: amountOf(fields), uses: Number(fields.uses.value) };
+    if (fields.note.value.trim()) body.note = fields.note.value.trim();
+    if (fields.until.value) body.expires_at = new Date(`${fields.until.value}T23:59:59`).toISOString();
+    const most = exactMoney(BigInt(body.amount) * BigInt(body.uses), currency);
+    let voucher = null;
+    const text = `Whoever has the code gets ${exactMoney(body.amount, currency)}, ${body.uses === 1 ? "once" : `${count(body.uses)} tenants in all`}: it costs you up to ${most}.`;
+    await confirm("Make this voucher?", text, "Make the voucher", async () => {
+      voucher = await post("/vouchers", body, repeatable(body));
+    });
+    if (!voucher) return;
+    close();
+    const shown = voucher.code ? [notice("good", "Keep it now", "The code is shown this once. Whoever has it can redeem it on the page Billing."), secret(voucher.code)] : notice("warn", null, "This voucher was made before; its code cannot be shown again.");
+    await open("The voucher is made", (done) => [shown, h("footer", null, button("Done", () => done(), { kind: "primary" }))]);
+    await again();
+  };
+  const uses = field("Uses", input({ name: "uses", type: "number", min: "1", max: "1000000", step: "1", required: true, value: "1" }), { help: "How many tenants may redeem it, each once." });
+  const until = field("Good until", input({ name: "until", type: "date" }), { help: "Left empty: for ever." });
+  return open("Make a voucher", (close) =>
+    form([amountField(`Amount for each use (${currency})`), h("div", { class: "fields" }, uses, until), field("Note", input({ name: "note", maxlength: "200", autocomplete: "off" }), { help: "For you, to remember it by." })], {
+      text: "Go on",
+      cancel: () => close(),
+      submit: (fields) => submit(fields, close),
+    }),
+  );
+}
+
+function voucherState(row) {
+  if (row.redeemed >= row.uses) return tag("used up");
+  return row.expires_at && Date.parse(row.expires_at) <= Date.now() ? tag("over", "warn") : tag("good", "good");
+}
+
+function voucherTable(rows) {
+  return table(
+    [
+      { title: "Code", head: true, cell: (row) => h("code", { class: "nowrap" }, row.hint) },
+      { title: "Note", cell: (row) => h("span", { class: "breaks muted" }, row.note || "–") },
+      { title: "State", cell: voucherState },
+      { title: "Amount", right: true, cell: (row) => exactMoney(row.amount, row.currency) },
+      { title: "Used", right: true, cell: (row) => `${count(row.redeemed)} of ${count(row.uses)}` },
+      { title: "Good until", cell: (row) => h("span", { class: "nowrap" }, row.expires_at ? moment(row.expires_at) : "for ever") },
+    ],
+    rows,
+    { label: "Vouchers" },
+  );
+}
+
+const ACCOUNTS = [["customer", "Credit of tenants", "below zero: they owe it"], ["receivable", "To be paid", "on invoices"], ["cash", "Received", "payments noted here"], ["operator_credit", "Given away", "credit, vouchers, credit notes"], ["revenue", "Revenue", "charged for use"]];
+
+/** The accounts of the ledger. What came from outside of a tenant's account stands there as a debt: the sign is turned. */
+function accounts(ledger) {
+  const turned = new Set(["cash", "operator_credit", "receivable"]);
+  const shown = ACCOUNTS.filter(([kind]) => ledger.accounts[kind] !== undefined);
+  const value = (kind) => (turned.has(kind) ? -BigInt(ledger.accounts[kind]) : BigInt(ledger.accounts[kind]));
+  if (shown.length === 0) return null;
+  return figures(shown.map(([kind, title, note]) => [title, exactMoney(value(kind), ledger.currency), note]));
+}
+
+export async function charges({ signal, again }) {
+  const [ledger, tenants] = await Promise.all([get("/ledger", { signal }), all("/tenants", { signal })]);
+  const names = new Map(tenants.map((tenant) => [tenant.id, tenant.name]));
+  const [invoices, vouchers] = await Promise.all([
+    pages(
+      (after) => get(`/invoices${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }),
+      (rows) => invoiceTable(rows, { base: "/operator/billing", names, again }),
+      empty("No invoices yet", "Make them below for each month that is over."),
+    ),
+    pages((after) => get(`/vouchers${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }), voucherTable, empty("No vouchers", "A voucher is a code that gives credit to whoever redeems it.")),
+  ]);
+  return [
+    head("Invoices and vouchers", ledger.total === "0" ? "Every account of the service, added up, is zero, as it must be." : `The accounts do not add up: ${ledger.total} nano-units are too many.`),
+    h(
+      "div",
+      { class: "stack" },
+      accounts(ledger),
+      card("Invoices", { flush: true }, invoices),
+      runner(again),
+      card("Vouchers", { flush: true, actions: [button("Make a voucher", () => newVoucher(ledger.currency, again), { sign: "plus" })] }, vouchers),
+    ),
+  ];
+}
