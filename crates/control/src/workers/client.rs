@@ -65,9 +65,12 @@ pub struct Server<'a> {
     pub idle_connections_max: usize,
 }
 
-/// A client of one worker.
+/// A client of one worker. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct WorkerClient {
+pub struct WorkerClient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     client: Client<Connector, Full<Bytes>>,
     base: Arc<str>,
     authorization: Option<HeaderValue>,
@@ -80,7 +83,7 @@ impl WorkerClient {
         let socket = Arc::new(socket.to_owned());
         let connector = Connector::Socket(Arc::clone(&socket));
         let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_CONNECTIONS_MAX).build(connector);
-        Self { client, base: "http://worker/v1".into(), authorization: None, socket: Some(socket) }
+        Self(Arc::new(Inner { client, base: "http://worker/v1".into(), authorization: None, socket: Some(socket) }))
     }
 
     /// A client of another server. Connects when it is first used; over TLS only to who proves that it is the server.
@@ -99,12 +102,12 @@ impl WorkerClient {
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(server.idle_connections_max)
             .build(Connector::Server(tls));
-        Ok(Self { client, base: server.url.into(), authorization: server.authorization.cloned(), socket: None })
+        Ok(Self(Arc::new(Inner { client, base: server.url.into(), authorization: server.authorization.cloned(), socket: None })))
     }
 
     /// Both reach the same process: a worker that is started again has a socket of its own.
     pub(super) fn is_of(&self, other: &Self) -> bool {
-        self.socket.is_some() && self.socket == other.socket
+        self.0.socket.is_some() && self.0.socket == other.0.socket
     }
 
     /// Sends a JSON body and returns the answer's head and its body as it comes.
@@ -134,21 +137,21 @@ impl WorkerClient {
     /// # Errors
     /// The server cannot be reached.
     pub async fn head_of(&self, uri: &str) -> Result<Response<Incoming>, ClientError> {
-        Ok(self.client.request(Request::get(uri).body(Full::default())?).await?)
+        Ok(self.0.client.request(Request::get(uri).body(Full::default())?).await?)
     }
 
     async fn send(&self, request: http::request::Builder, body: Full<Bytes>) -> Result<Response<Incoming>, ClientError> {
         let mut request = request.body(body)?;
-        if let Some(authorization) = &self.authorization {
+        if let Some(authorization) = &self.0.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        Ok(self.client.request(request).await?)
+        Ok(self.0.client.request(request).await?)
     }
 
     fn uri(&self, path: &str) -> String {
         match path.strip_prefix("/v1/") {
-            Some(rest) => format!("{}/{rest}", self.base),
-            None => format!("{}{path}", self.base.strip_suffix("/v1").unwrap_or(&self.base)),
+            Some(rest) => format!("{}/{rest}", self.0.base),
+            None => format!("{}{path}", self.0.base.strip_suffix("/v1").unwrap_or(&self.0.base)),
         }
     }
 }
