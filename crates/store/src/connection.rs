@@ -30,6 +30,8 @@ const CHECKPOINT_PAGES: i64 = 8 << 10;
 pub struct Store {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+    /// SQLite's write-ahead log.
+    log: PathBuf,
     _lock: File,
 }
 
@@ -58,7 +60,18 @@ impl Store {
         migrate(&mut writer, &path)?;
         let reader = connect(&path)?;
         reader.pragma_update(None, "query_only", true)?;
-        Ok(Store { writer: Mutex::new(writer), reader: Mutex::new(reader), _lock: lock })
+        let log = dir.join(format!("{DATABASE_FILE}-wal"));
+        Ok(Store { writer: Mutex::new(writer), reader: Mutex::new(reader), log, _lock: lock })
+    }
+
+    /// Brings everything that was written to the disk. It stops nobody from writing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let io = |error| StoreError::Io { path: self.log.clone(), error };
+        // SQLite locks the database's file and never the log, so closing this takes no lock away from it.
+        File::open(&self.log).and_then(|log| log.sync_data()).map_err(io)
     }
 
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {

@@ -184,12 +184,13 @@ const SUMS: &str = "coalesce(sum(requests), 0) AS requests, coalesce(sum(failed)
                     coalesce(sum(amount), 0) AS amount";
 
 impl Store {
-    /// Writes records, all or none, on the disk when it returns. What was written before is left as it is.
+    /// Writes records, all or none; on the disk when it returns, or else after the next [`Store::flush`]. What was written
+    /// before is left as it is.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn write_usage(&self, writes: &[UsageWrite<'_>]) -> Result<(), StoreError> {
-        self.write(Durability::Full, |transaction| {
+    pub fn write_usage(&self, writes: &[UsageWrite<'_>], on_disk: bool) -> Result<(), StoreError> {
+        self.write(if on_disk { Durability::Full } else { Durability::Lazy }, |transaction| {
             for write in writes {
                 match write {
                     UsageWrite::Pending(record) => {

@@ -15,6 +15,7 @@ use freehold_ledger::{UsageOutcome, UsageRecord};
 use freehold_store::{Store, UsageWrite};
 use tokio::sync::oneshot;
 
+use super::flush::Flusher;
 use super::journal::{Journal, Mark};
 use super::webhooks;
 use crate::clock::Clock;
@@ -113,7 +114,7 @@ impl Drop for Receipt {
 }
 
 /// Writes until nobody can send any more.
-pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>) {
+pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>, flusher: &Flusher) {
     // Posts that could not be written. They are tried again on their own.
     let mut late: Vec<Post> = Vec::new();
     let mut tried = Instant::now();
@@ -134,10 +135,10 @@ pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>) {
             {
                 batch.add(job);
             }
-            late.extend(batch.write(&shared));
+            late.extend(batch.write(&shared, flusher));
         }
         if tried.elapsed() >= RETRY {
-            late = one_by_one(late, |post| write(&shared.store, &[post.write()]), Post::done).0;
+            late = one_by_one(late, |post| write(&shared.store, &[post.write()], true), Post::done).0;
             tried = Instant::now();
         }
     }
@@ -151,8 +152,8 @@ struct Fault {
 }
 
 /// Writes, and takes a fault of the code below for one of the record: the thread must outlive it.
-fn write(store: &Store, writes: &[UsageWrite<'_>]) -> Result<(), Fault> {
-    let work = AssertUnwindSafe(|| if writes.is_empty() { Ok(()) } else { store.write_usage(writes) });
+fn write(store: &Store, writes: &[UsageWrite<'_>], on_disk: bool) -> Result<(), Fault> {
+    let work = AssertUnwindSafe(|| if writes.is_empty() { Ok(()) } else { store.write_usage(writes, on_disk) });
     match std::panic::catch_unwind(work) {
         Ok(written) => written.map_err(|error| Fault { why: error.to_string(), is_general: error.is_of_the_database() }),
         Err(_) => Err(Fault { why: "the store failed; its own message stands before this one".to_owned(), is_general: false }),
@@ -214,10 +215,15 @@ impl Batch {
 
     /// Writes everything at once; if that fails, each on its own, so that what cannot be written costs nobody else.
     /// The posts that must be tried again.
-    fn write(self, shared: &Arc<Shared>) -> Vec<Post> {
+    fn write(self, shared: &Arc<Shared>, flusher: &Flusher) -> Vec<Post> {
         let Self { entries, posts, flushes } = self;
         let writes: Vec<UsageWrite<'_>> = posts.iter().map(Post::write).chain(entries.iter().map(Entry::write)).collect();
-        let written = write(&shared.store, &writes);
+        // Nobody waits for a post: it gets to the disk with the next record, or soon.
+        let on_disk = flusher.is_strict() && !entries.is_empty();
+        let written = write(&shared.store, &writes, on_disk);
+        if !on_disk && !writes.is_empty() {
+            flusher.ask();
+        }
         let now = shared.billing.link.clock.now();
         let left = match written {
             Ok(()) => {
@@ -234,14 +240,19 @@ impl Batch {
             Err(fault) => {
                 tracing::error!(error = fault.why, records = writes.len(), "usage cannot be written at once; each record is tried alone");
                 drop(writes);
-                let (left, _) = one_by_one(posts, |post| write(&shared.store, &[post.write()]), Post::done);
+                let (left, _) = one_by_one(posts, |post| write(&shared.store, &[post.write()], true), Post::done);
                 let done = |entry| settle(shared, vec![entry], now);
-                let (refused, last) = one_by_one(entries, |entry| write(&shared.store, &[entry.write()]), done);
+                let (refused, last) = one_by_one(entries, |entry| write(&shared.store, &[entry.write()], true), done);
                 let why = last.map(|fault| fault.why).unwrap_or_default();
                 refused.into_iter().for_each(|entry| refuse(shared, entry, &why, now));
                 left
             }
         };
+        if !flushes.is_empty()
+            && let Err(error) = shared.store.flush()
+        {
+            tracing::error!(%error, "usage cannot be flushed to the disk");
+        }
         for done in flushes {
             // Whoever asked may have stopped waiting.
             let _waiting = done.send(());

@@ -12,6 +12,7 @@ mod changes;
 mod commit;
 mod credit;
 mod export;
+mod flush;
 mod invoices;
 mod journal;
 mod limits;
@@ -39,6 +40,7 @@ pub use usage::{RecordView, RevenueRequest, UsageRequest, UsageRow, UsageView};
 pub use vouchers::{NewVoucher, Redemption, VoucherView, VoucherWithCode};
 
 use commit::{Job, Link};
+use flush::Flusher;
 use journal::Journal;
 use meter::Meter;
 
@@ -57,6 +59,8 @@ pub struct BillingSettings {
     pub invoice_note: String,
     /// Days to pay an invoice.
     pub invoice_due_days: u32,
+    /// Milliseconds within which usage is flushed to the disk; 0: before the end of its answer goes out.
+    pub usage_flush_ms: u32,
     /// Days that usage records are kept.
     pub usage_retention_days: u32,
     /// Send alerts to addresses of this machine and of private networks too.
@@ -70,6 +74,7 @@ impl Default for BillingSettings {
             seller: "Freehold".to_owned(),
             invoice_note: String::new(),
             invoice_due_days: 14,
+            usage_flush_ms: 0,
             usage_retention_days: 400,
             webhook_private: false,
         }
@@ -159,7 +164,8 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
     let receiver = shared.billing.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Some(receiver) = receiver else { return Ok(()) };
     let weak = Arc::downgrade(shared);
-    std::thread::Builder::new().name("ledger".to_owned()).spawn(move || commit::run(&weak, &receiver))?;
+    let flusher = Flusher::start(shared)?;
+    std::thread::Builder::new().name("ledger".to_owned()).spawn(move || commit::run(&weak, &receiver, &flusher))?;
     Ok(())
 }
 
