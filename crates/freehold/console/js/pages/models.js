@@ -7,7 +7,28 @@ import { ago, bytes, count, fixed, moment, weights } from "../format.js";
 import { button, card, check, empty, field, form, head, input, meter, notice, select, table, tag, toast } from "../parts.js";
 
 const EVERY_MS = 1000;
-const STATES = { ready: "good", loading: "warn", failed: "bad" };
+const STATES = { ready: "good", loading: "warn", failed: "bad", unreachable: "bad" };
+
+/** What is known of a model whose file is here. */
+const ofTheFile = (model) => [
+  ["Licence", model.licence ?? "–"],
+  ["Architecture", `${model.architecture}, ${weights(model.parameter_count)} weights in ${model.quantization}`],
+  ["Context", `${count(model.context_length)} tokens, ${bytes(model.kv_bytes_per_token)} of cache each`],
+  ["Size", bytes(model.size_bytes)],
+  ["SHA-256", h("code", { class: "small" }, model.sha256)],
+  ["Adapters", model.adapters.join(", ") || "none"],
+];
+
+/** What is known of a model that another server serves. */
+const ofTheServer = (model) => [
+  ["Server", h("code", { class: "small breaks" }, model.upstream.url)],
+  ["Its name there", h("code", { class: "breaks" }, model.upstream.model)],
+  ["Provider", model.upstream.provider],
+  ["Key", model.upstream.has_key ? "asked with a key, which is kept sealed" : "asked without a key"],
+  ["Context", `${count(model.context_length)} tokens`],
+  ["At the same time", `${count(model.upstream.parallel_max)} requests, and ${count(model.upstream.queue_max)} that wait`],
+  ["Prefixes", model.upstream.cache_salt ? "kept apart by tenant" : "as the server shares them"],
+];
 
 function catalogueTable(entries, choose) {
   return table(
@@ -74,18 +95,13 @@ function detail(model, again) {
       const path = `/models/${encodeURIComponent(model.name)}`;
       const drop = async () => {
         close();
-        const text = "Its files and adapters are removed. Answers that are under way may end first.";
+        const text = model.upstream ? "The server keeps it; this service forgets its address and key." : "Its files and adapters are removed. Answers that are under way may end first.";
         if (await confirm(`Remove ${model.name}?`, text, "Remove the model", () => remove(path))) await again();
       };
       const pairs = [
         ["State", tag(model.state, STATES[model.state])],
         ["Source", model.source],
-        ["Licence", model.licence ?? "–"],
-        ["Architecture", `${model.architecture}, ${weights(model.parameter_count)} weights in ${model.quantization}`],
-        ["Context", `${count(model.context_length)} tokens, ${bytes(model.kv_bytes_per_token)} of cache each`],
-        ["Size", bytes(model.size_bytes)],
-        ["SHA-256", h("code", { class: "small" }, model.sha256)],
-        ["Adapters", model.adapters.join(", ") || "none"],
+        ...(model.upstream ? ofTheServer(model) : ofTheFile(model)),
         ["Added", moment(model.added_at)],
       ];
       const measured = (row) => [row.name, row.served && [" ", tag("served", "good")]];
@@ -114,8 +130,8 @@ function detail(model, again) {
           "footer",
           null,
           button("Remove", drop, { kind: "danger" }),
-          model.state === "ready" && act("Unload", () => post(`${path}/unload`), `${model.name} is unloaded when its answers have ended.`),
-          act(model.pinned ? "Unpin" : "Keep loaded", () => patch(path, { pinned: !model.pinned }), model.pinned ? `${model.name} may be unloaded when it is idle.` : `${model.name} stays loaded.`),
+          !model.upstream && model.state === "ready" && act("Unload", () => post(`${path}/unload`), `${model.name} is unloaded when its answers have ended.`),
+          !model.upstream && act(model.pinned ? "Unpin" : "Keep loaded", () => patch(path, { pinned: !model.pinned }), model.pinned ? `${model.name} may be unloaded when it is idle.` : `${model.name} stays loaded.`),
         ),
       );
     },
@@ -129,7 +145,7 @@ function modelTable(models, again) {
       { title: "Model", head: true, cell: (model) => [h("code", null, model.name), model.pinned && [" ", tag("pinned")]] },
       { title: "State", cell: (model) => tag(model.state, STATES[model.state]) },
       { title: "Weights", right: true, cell: (model) => weights(model.parameter_count) },
-      { title: "As", cell: (model) => model.quantization },
+      { title: "As", cell: (model) => model.quantization ?? (model.source === "upstream" ? tag("another server's") : "–") },
       { title: "Size", right: true, cell: (model) => bytes(model.size_bytes) },
       { title: "Context", right: true, cell: (model) => count(model.context_length) },
       { title: "", right: true, cell: (model) => h("div", { class: "actions" }, button("Details", () => detail(model, again), { kind: "quiet", label: `Details of ${model.name}` })) },
