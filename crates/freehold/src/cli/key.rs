@@ -40,6 +40,9 @@ pub enum KeyCommand {
     Revoke {
         /// The key's id (`key_...`)
         id: String,
+        /// Tenant whose key it is (operators only)
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<String>,
     },
     /// Give a key a new secret
     Rotate {
@@ -48,13 +51,17 @@ pub enum KeyCommand {
         /// Seconds for which the old secret stays valid
         #[arg(long, value_name = "SECONDS", default_value_t = 0)]
         grace_s: u32,
+        /// Tenant whose key it is (operators only)
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<String>,
     },
 }
 
 impl KeyCommand {
     /// Acting for a named tenant takes the operator's key.
     pub fn needs_operator(&self) -> bool {
-        matches!(self, Self::Create { tenant: Some(_), .. } | Self::List { tenant: Some(_) })
+        let (Self::Create { tenant, .. } | Self::List { tenant } | Self::Revoke { tenant, .. } | Self::Rotate { tenant, .. }) = self;
+        tenant.is_some()
     }
 }
 
@@ -101,15 +108,28 @@ pub async fn run(client: &Client, command: KeyCommand) -> anyhow::Result<ExitCod
                 output::table(&["id", "name", "key", "models", "created", "last used", "expires", "state"], rows);
             }
         }
-        KeyCommand::Revoke { id } => {
+        KeyCommand::Revoke { id, tenant } => {
+            check_owner(client, &id, tenant.as_deref()).await?;
             let key = client.delete(&format!("/api/v1/keys/{}", segment(&id))).await?;
             if client.json { output::json(&key) } else { output::note(&format!("{id} is revoked: the next request with it fails.")) }
         }
-        KeyCommand::Rotate { id, grace_s } => {
+        KeyCommand::Rotate { id, grace_s, tenant } => {
+            check_owner(client, &id, tenant.as_deref()).await?;
             show_secret(client, &client.post(&format!("/api/v1/keys/{}/rotate", segment(&id)), &json!({"grace_s": grace_s})).await?);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An operator who names a tenant means a key of that tenant, and no other.
+async fn check_owner(client: &Client, id: &str, tenant: Option<&str>) -> anyhow::Result<()> {
+    let Some(tenant) = tenant else { return Ok(()) };
+    let key = client.get(&format!("/api/v1/keys/{}", segment(id))).await?;
+    let named = client.get(&format!("/api/v1/tenants/{}", segment(tenant))).await?;
+    if key["tenant"] != named["id"] {
+        anyhow::bail!("{id} is not a key of `{tenant}`");
+    }
+    Ok(())
 }
 
 fn show_secret(client: &Client, created: &Value) {

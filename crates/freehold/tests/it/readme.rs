@@ -9,8 +9,12 @@ use super::adapters::lora;
 use super::support::{MODEL, Service, root, starter};
 
 /// Commands that need something that is not here, and what they say then.
-const REFUSED: &[(&str, &str)] =
-    &[("freehold model pull llama-3.2-3b-instruct", "hub"), ("freehold model pull hf:", "hub"), ("freehold login ", "password")];
+const REFUSED: &[(&str, &str)] = &[
+    ("freehold model pull ", "127.0.0.1:9"),
+    ("freehold model add big --upstream ", "gpu1"),
+    ("freehold login ", "password"),
+    ("freehold password", "freehold login"),
+];
 
 /// The commands in the README's blocks, without their comments.
 fn commands() -> Vec<String> {
@@ -31,6 +35,7 @@ fn commands() -> Vec<String> {
 fn prepare(folder: &Path, data: &Path) {
     std::fs::copy(starter(), folder.join("some.gguf")).expect("a model");
     lora::write_adapter(&folder.join("poet-lora.gguf"), 1.0);
+    std::fs::write(folder.join("key"), "sk-of-the-server\n").expect("a key");
     let prices = r#"{"models": {"*": {"input": "200000000", "output": "600000000"}}}"#;
     std::fs::write(folder.join("prices.json"), prices).expect("prices");
     std::fs::create_dir(folder.join("infrastructure")).expect("a folder");
@@ -78,7 +83,7 @@ fn every_command_of_the_readme_does_what_it_says() {
             let keys = run(folder.path(), "freehold --json key list --tenant acme").1;
             let keys: serde_json::Value = serde_json::from_str(&keys).expect("keys");
             let list = keys["data"].as_array().or(keys.as_array()).expect("a list");
-            command = format!("freehold key revoke {}", list[0]["id"].as_str().expect("an id"));
+            command = format!("freehold key revoke {} --tenant acme", list[0]["id"].as_str().expect("an id"));
         }
         let (done, text) = run(folder.path(), &command);
         match REFUSED.iter().find(|(start, _)| command.starts_with(start)) {
