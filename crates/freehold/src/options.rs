@@ -169,7 +169,7 @@ options! {
     invoice_note: String = String::new();
     /// Days that a tenant has to pay an invoice.
     invoice_due_days: u32 = 14;
-    /// Milliseconds within which what an answer costs is flushed to the disk; 0: before its end goes out, which takes as long as the disk does. A killed process loses nothing either way; a loss of power gives the answers of so long away.
+    /// Milliseconds, 1000 at most, within which what an answer costs is flushed to the disk; 0: before its end goes out, which takes as long as the disk does. A killed process loses nothing either way; a loss of power gives the answers of so long away.
     usage_flush_ms: u32 = 0;
     /// Days that single usage records are kept, 62 at least; sums by day and invoices stay.
     usage_retention_days: u32 = 400;

@@ -1,4 +1,5 @@
-//! The one thread that writes usage: what has come in while it wrote goes into the next write, with one flush.
+//! The one thread that writes usage: what has come in while it wrote goes into the next write, with one flush (or, as
+//! the operator allows, with one soon after).
 //!
 //! **Invariant:** a [`Receipt`] exists only for a record that is on the disk; it is confirmed when the end was handed
 //! over, and a receipt that goes without that says that the client has gone.
@@ -30,7 +31,7 @@ const RETRY: Duration = Duration::from_millis(500);
 pub(super) enum Job {
     /// Write a record and end its hold. With `reply` it is pending until its receipt says more; without, it is final.
     Record { record: Box<UsageRecord>, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
-    /// Post a pending record. Its mark is kept until that is on the disk.
+    /// Post a pending record. Its mark is kept until the post is on the disk.
     Post { record: Arc<UsageRecord>, outcome: UsageOutcome, delivered_at: Option<Timestamp>, mark: Option<Mark> },
     /// Say when everything before is done.
     Flush(oneshot::Sender<()>),
@@ -80,11 +81,10 @@ impl Receipt {
     /// The bytes of the end are with the kernel.
     pub fn confirm(mut self) {
         let now = self.link.clock.now();
-        let mark = self.mark.take().or_else(|| {
-            let mark = self.link.journal.mark(self.record.id, now)?;
+        let mark = self.mark.take().or_else(|| self.link.journal.mark(self.record.id, now));
+        if let Some(mark) = &mark {
             mark.note();
-            Some(mark)
-        });
+        }
         self.settled = true;
         self.link.send(Job::Post { record: Arc::clone(&self.record), outcome: self.record.outcome, delivered_at: Some(now), mark });
     }
@@ -221,14 +221,16 @@ impl Batch {
         // Nobody waits for a post: it gets to the disk with the next record, or soon.
         let on_disk = flusher.is_strict() && !entries.is_empty();
         let written = write(&shared.store, &writes, on_disk);
-        if !on_disk && !writes.is_empty() {
-            flusher.ask();
-        }
         let now = shared.billing.link.clock.now();
         let left = match written {
             Ok(()) => {
                 settle(shared, entries, now);
-                posts.into_iter().for_each(Post::done);
+                let marks = posts.into_iter().filter_map(|post| post.mark);
+                if on_disk {
+                    marks.for_each(Mark::posted)
+                } else {
+                    flusher.ask(marks)
+                }
                 Vec::new()
             }
             Err(fault) if fault.is_general => {

@@ -146,8 +146,11 @@ impl Mark {
         self.journal.empty(self.index);
     }
 
-    /// The end was handed over in another way.
+    /// The end was handed over, in another way if the slot does not say so.
     pub fn note(&self) {
+        if self.journal.read(self.index).is_some() {
+            return;
+        }
         let slot = self.journal.slot(self.index);
         // SAFETY: only this mark uses the slot.
         unsafe {

@@ -98,10 +98,10 @@ pub struct Answer {
     /// Ends of choices, which wait until what the answer costs is on the disk.
     held: Vec<ChatEvent>,
     over: bool,
-    /// Another server is at it, which does not know the deadline.
-    foreign: Option<Pin<Box<Sleep>>>,
+    /// Another server is at it, none of our workers.
+    foreign: bool,
     /// Nothing goes out after this.
-    until: Option<Instant>,
+    until: Pin<Box<Sleep>>,
     lease: Lease,
 }
 
@@ -136,7 +136,8 @@ impl Bill {
     fn so_far(&self) -> Quantities {
         match (self.pieces, self.running) {
             (0, _) => Quantities::default(),
-            (_, Some(running)) => running,
+            // Some servers count each choice for itself.
+            (pieces, Some(running)) => Quantities { output: running.output.max(pieces), ..running },
             (pieces, None) => Quantities::tokens(self.prompt_tokens, 0, pieces),
         }
     }
@@ -181,21 +182,18 @@ impl Answer {
         bill: Bill,
         metrics: Arc<Metrics>,
         received: Instant,
+        until: Instant,
         cut: CancellationToken,
     ) -> Self {
         metrics.begun(&model);
+        let until = Box::pin(tokio::time::sleep_until(until.into()));
         let meter = Meter { metrics, model, received, first_token: None, last_token: None, usage: None, failed: false };
-        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, foreign: None, until: None, lease }
+        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, foreign: false, until, lease }
     }
 
-    /// Another server is at it, until the deadline.
-    pub(super) fn of_foreign(self, deadline: Instant) -> Self {
-        Self { foreign: Some(Box::pin(tokio::time::sleep_until(deadline.into()))), ..self }
-    }
-
-    /// Nothing goes out after this: a client that reads slowly does not keep its place for ever.
-    pub(super) fn until(self, until: Instant) -> Self {
-        Self { until: Some(until), ..self }
+    /// Another server is at it, if that is so.
+    pub(super) fn of_foreign(self, foreign: bool) -> Self {
+        Self { foreign, ..self }
     }
 
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
@@ -220,13 +218,13 @@ impl Answer {
                 biased;
                 frame = self.body.frame() => frame,
                 () = self.cut.cancelled() => continue,
-                () = passed(&mut self.foreign) => continue,
+                () = self.until.as_mut() => continue,
             };
             self.take(frame, &mut events);
             if !events.is_empty() && !self.over {
                 self.take_more(&mut events).await;
             }
-            if self.foreign.is_some() {
+            if self.foreign {
                 blame(&self.meter.model, &mut events);
             }
             self.bill.running = self.decoder.running_usage().as_ref().map(quantities);
@@ -242,12 +240,11 @@ impl Answer {
         if self.cut.is_cancelled() {
             return Some(stopping());
         }
-        let is_late = self.foreign.as_ref().is_some_and(|deadline| deadline.deadline() <= tokio::time::Instant::now());
-        if is_late {
-            return Some(upstream::late(&self.meter.model));
+        if self.until.deadline() > tokio::time::Instant::now() {
+            return None;
         }
-        let message = "The answer was not read before the request's deadline.";
-        self.until.filter(|until| *until <= Instant::now()).map(|_| Error::new(ErrorCode::DeadlineExceeded, message))
+        let message = "The answer was not complete, or not read, before the request's deadline.";
+        Some(if self.foreign { upstream::late(&self.meter.model) } else { Error::new(ErrorCode::DeadlineExceeded, message) })
     }
 
     /// Reads what came, or that nothing more comes.
@@ -297,7 +294,7 @@ impl Answer {
                 ChatEvent::Text { text, .. } => self.bill.count(text),
                 ChatEvent::ToolCallStart { name, .. } => self.bill.count(name),
                 ChatEvent::ToolCallArguments { fragment, .. } => self.bill.count(fragment),
-                ChatEvent::Usage(found) if self.foreign.is_some() && *found == Usage::default() && self.bill.pieces > 0 => {
+                ChatEvent::Usage(found) if self.foreign && *found == Usage::default() && self.bill.pieces > 0 => {
                     *found = self.estimate();
                     usage = Some((quantities(found), None));
                 }
@@ -308,7 +305,7 @@ impl Answer {
                 ChatEvent::Start | ChatEvent::Finish { .. } => {}
             }
         }
-        if self.foreign.is_some() && self.bill.is_beyond_its_bound() {
+        if self.foreign && self.bill.is_beyond_its_bound() {
             tracing::warn!(model = %self.meter.model, pieces = self.bill.pieces, "a server gives more than it was asked for");
             self.bill.end(UsageOutcome::Cancelled);
             self.over = true;
@@ -317,7 +314,14 @@ impl Answer {
         }
         let Some(((served, reported), ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
         match ticket.settle(UsageOutcome::Complete, served, reported).await {
-            Ok(receipt) => self.receipt = Some(receipt),
+            Ok(receipt) => {
+                self.receipt = Some(receipt);
+                // What ends after this ends well. A body that is read to its end leaves its connection to the next request.
+                if !self.over {
+                    let _end = self.body.frame().now_or_never();
+                    self.over = true;
+                }
+            }
             Err(error) => {
                 // An end that is not on the disk must not leave the service.
                 *events = vec![ChatEvent::Error(error)];
@@ -351,14 +355,6 @@ impl Answer {
         }
         let receipt = self.receipt.take().ok_or_else(|| Error::internal("an answer that ended without its account"))?;
         Ok(Finished { head: self.head, answer, receipt })
-    }
-}
-
-/// Resolves when a deadline has passed; never, if there is none.
-async fn passed(deadline: &mut Option<Pin<Box<Sleep>>>) {
-    match deadline {
-        Some(deadline) => deadline.await,
-        None => std::future::pending().await,
     }
 }
 

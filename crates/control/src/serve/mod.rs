@@ -160,8 +160,8 @@ impl Serving {
         let (_lease, answer) = self.ask(&spec, caller, "/v1/embeddings", wire, call).await?;
         let response = match &spec.upstream {
             None => {
-                let body = read_whole(answer.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
-                openai::embeddings::decode_answer(&body)?
+                let body = self.in_time(&spec, call, read_whole(answer.into_body())).await?;
+                openai::embeddings::decode_answer(&body.map_err(|error| worker_lost(error.to_string()))?)?
             }
             Some(_) => {
                 let body = upstream::within(call.received + self.deadline, &spec.name, read_whole(answer.into_body())).await?;
@@ -260,11 +260,24 @@ impl Serving {
             Bill::new(ticket, prompt_tokens),
             Arc::clone(&self.metrics),
             call.received,
+            self.until(&spec, call),
             self.cut.clone(),
         );
-        let deadline = call.received + self.deadline;
-        // A worker knows the deadline and ends by itself: what comes later is read by a client that takes its time.
-        Ok(if spec.upstream.is_some() { answer.of_foreign(deadline) } else { answer.until(deadline + READING_MAX) })
+        Ok(answer.of_foreign(spec.upstream.is_some()))
+    }
+
+    /// When an answer ends, whatever becomes of it. A worker knows the deadline and ends by itself: what comes later is
+    /// read by a client that takes its time.
+    fn until(&self, spec: &ModelSpec, call: Call) -> Instant {
+        call.received + self.deadline + if spec.upstream.is_some() { Duration::ZERO } else { READING_MAX }
+    }
+
+    /// Waits for a worker, but not for one that hangs.
+    async fn in_time<T>(&self, spec: &ModelSpec, call: Call, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::time::timeout_at(self.until(spec, call).into(), work).await.map_err(|_| {
+            let message = format!("The worker of `{}` did not answer before the request's deadline.", spec.name);
+            Error::new(ErrorCode::DeadlineExceeded, message)
+        })
     }
 
     /// To whom a request goes: the model's worker, or the server that serves it.
@@ -363,12 +376,12 @@ impl Serving {
             lease.client().post(path, &headers, body.clone()).await
         };
         let mut lease = self.workers.lease(spec, deadline).await?;
-        let response = match ask(&lease).await {
+        let response = match self.in_time(spec, call, ask(&lease)).await? {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(%error, model = %spec.name, request_id = %call.id, "a worker is gone; the next one is asked");
                 lease = self.workers.lease_again(spec, lease, deadline).await?.ok_or_else(|| worker_lost(error.to_string()))?;
-                ask(&lease).await.map_err(|error| worker_lost(error.to_string()))?
+                self.in_time(spec, call, ask(&lease)).await?.map_err(|error| worker_lost(error.to_string()))?
             }
         };
         if response.status().is_success() {
