@@ -53,9 +53,9 @@ impl Seal {
     }
 
     fn new(key: &[u8; KEY_LEN]) -> io::Result<Self> {
-        let sealing =
-            UnboundKey::new(&CHACHA20_POLY1305, &mac(key, b"seal")).map_err(|_| io::Error::other("the key for secrets cannot be used"))?;
-        Ok(Self { key: LessSafeKey::new(sealing), names: mac(key, b"names") })
+        let sealing = UnboundKey::new(&CHACHA20_POLY1305, &mac(key, &[b"seal"]))
+            .map_err(|_| io::Error::other("the key for secrets cannot be used"))?;
+        Ok(Self { key: LessSafeKey::new(sealing), names: mac(key, &[b"names"]) })
     }
 
     /// Seals a secret of the thing with this id.
@@ -84,14 +84,15 @@ impl Seal {
 
     /// Another name for something, which says nothing of it to who does not have the key.
     pub(crate) fn pseudonym(&self, name: &str) -> String {
-        hex::encode(&mac(&self.names, name.as_bytes())[..16])
+        hex::encode(&mac(&self.names, &[name.as_bytes()])[..16])
     }
 }
 
-fn mac(key: &[u8], text: &[u8]) -> [u8; KEY_LEN] {
+/// HMAC-SHA256 of the parts, one after the other.
+pub(crate) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; KEY_LEN] {
     // A key of any length is good for HMAC.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; KEY_LEN] };
-    mac.update(text);
+    parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }
 

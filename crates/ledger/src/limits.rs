@@ -8,7 +8,7 @@
 
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -345,9 +345,10 @@ impl Limiter {
         self.settle(now, hold, 0, NanoUnits::ZERO).map(drop)
     }
 
-    /// Whether a request of a tenant that was admitted before a moment is still open.
-    pub fn has_open_before(&self, tenant: TenantId, moment: Timestamp) -> bool {
-        self.admissions.values().any(|admission| admission.ask.tenant == tenant && admission.second < moment.unix_s())
+    /// Whose requests that were admitted before a moment are still open.
+    pub fn open_before(&self, moment: Timestamp) -> HashSet<TenantId> {
+        let early = self.admissions.values().filter(|admission| admission.second < moment.unix_s());
+        early.map(|admission| admission.ask.tenant).collect()
     }
 
     /// How many admissions are open.

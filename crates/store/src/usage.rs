@@ -317,14 +317,22 @@ impl Store {
         self.read(|connection| spent(connection, tenant, key, from_day))
     }
 
-    /// How many records are pending: of a tenant's that began before a moment, or of all.
+    /// How many records are pending.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn pending_usage(&self, of: Option<(TenantId, Timestamp)>) -> Result<u64, StoreError> {
-        let sql = "SELECT count(*) AS count FROM usage WHERE state = 'pending' AND (?1 IS NULL OR (tenant_id = ?1 AND started_at < ?2))";
-        let (tenant, before) = of.map(|(tenant, before)| (tenant.to_string(), before.unix_ms())).unzip();
-        Ok(self.read(|connection| one(connection, sql, params![tenant, before], |row| row.size("count")))?.unwrap_or(0))
+    pub fn pending_usage(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) AS count FROM usage WHERE state = 'pending'";
+        Ok(self.read(|connection| one(connection, sql, [], |row| row.size("count")))?.unwrap_or(0))
+    }
+
+    /// Whose records that began before a moment are pending.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn pending_before(&self, moment: Timestamp) -> Result<Vec<TenantId>, StoreError> {
+        let sql = "SELECT DISTINCT tenant_id FROM usage WHERE state = 'pending' AND started_at < ?1";
+        self.read(|connection| all(connection, sql, [moment.unix_ms()], |row| row.parsed("tenant_id")))
     }
 
     /// Forgets up to `limit` settled records that ended before a time; how many. The days' sums stay.

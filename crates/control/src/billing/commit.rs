@@ -56,7 +56,7 @@ impl Link {
     }
 }
 
-/// A record is on the disk. Keep this until the end of the answer was handed to the client, then [`Receipt::confirm`].
+/// A record is written. Keep this until the end of the answer was handed to the client, then [`Receipt::confirm`].
 pub struct Receipt {
     record: Arc<UsageRecord>,
     link: Arc<Link>,
@@ -207,7 +207,7 @@ impl Batch {
         match job {
             Job::Record { record, hold, reply } => self.entries.push(Entry { record: *record, hold, reply }),
             Job::Post { record, outcome, delivered_at, mark } => {
-                self.posts.push(Post { record: UsageRecord { outcome, ..UsageRecord::clone(&record) }, delivered_at, mark });
+                self.posts.push(Post { record: UsageRecord { outcome, ..Arc::unwrap_or_clone(record) }, delivered_at, mark });
             }
             Job::Flush(done) => self.flushes.push(done),
         }
@@ -225,11 +225,9 @@ impl Batch {
         let left = match written {
             Ok(()) => {
                 settle(shared, entries, now);
-                let marks = posts.into_iter().filter_map(|post| post.mark);
-                if on_disk {
-                    marks.for_each(Mark::posted)
-                } else {
-                    flusher.ask(marks)
+                match on_disk {
+                    true => posts.into_iter().for_each(Post::done),
+                    false => flusher.ask(posts.into_iter().filter_map(|post| post.mark)),
                 }
                 Vec::new()
             }
@@ -285,7 +283,7 @@ impl Entry {
     }
 }
 
-/// The records are on the disk: ends their holds, and lets their answers end.
+/// The records are written: ends their holds, and lets their answers end.
 fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
     let mut alerts = Vec::new();
     {

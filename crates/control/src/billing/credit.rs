@@ -273,7 +273,7 @@ impl Control {
     pub async fn ledger(&self, actor: &Actor) -> Result<LedgerView, Error> {
         permit(actor, Action::ManagePrices)?;
         let currency = self.shared.billing.currency;
-        let (balances, pending) = self.store(move |store| Ok((store.balances(currency)?, store.pending_usage(None)?))).await?;
+        let (balances, pending) = self.store(move |store| Ok((store.balances(currency)?, store.pending_usage()?))).await?;
         let total = NanoUnits::sum(balances.iter().map(|(_, balance)| NanoUnits::new(*balance))).map_err(Error::internal)?;
         let holds = self.shared.billing.meter().open_holds() as u64;
         let accounts = balances.into_iter().map(|(kind, balance)| (kind, NanoUnits::new(balance))).collect();

@@ -5,6 +5,8 @@
 //!
 //! **Invariant:** a month is invoiced once, after it is over and after everything that began in it has ended.
 
+use std::collections::HashSet;
+
 use freehold_domain::{Currency, Error, ErrorCode, InvoiceId, NanoUnits, TenantId, Timestamp, TransferId};
 use freehold_ledger::invoices::{Heading, Invoice, InvoiceError, InvoiceKind, InvoiceState, Party, Totals, render_html, render_pdf};
 use freehold_ledger::{AccountKind, Month, Reason, calendar, derive};
@@ -158,6 +160,7 @@ impl Control {
         if now < ready {
             return Err(Error::invalid("month", format!("{month} can be invoiced from {ready} on, when everything in it has ended.")));
         }
+        let in_use = self.in_use_since_before(month.end()).await?;
         let mut done = InvoiceRunView { month: month.to_string(), issued: Vec::new(), before: 0, waiting: Vec::new() };
         let mut after = None;
         loop {
@@ -165,7 +168,7 @@ impl Control {
             let Some(last) = tenants.last() else { return Ok(done) };
             after = Some(last.id);
             for tenant in tenants {
-                if self.is_still_used(tenant.id, month.end()).await? {
+                if in_use.contains(&tenant.id) {
                     done.waiting.push(tenant.name.to_string());
                     continue;
                 }
@@ -178,14 +181,14 @@ impl Control {
         }
     }
 
-    /// Whether something that a tenant began before a moment has not ended, or its end is still on its way.
-    async fn is_still_used(&self, tenant: TenantId, before: Timestamp) -> Result<bool, Error> {
-        if self.shared.billing.meter().has_open_before(tenant, before) {
-            return Ok(true);
-        }
-        // What has just ended is on the disk then.
+    /// Whose requests that began before a moment have not ended, or their ends are still on their way. Nobody joins them
+    /// once the moment is over.
+    async fn in_use_since_before(&self, moment: Timestamp) -> Result<HashSet<TenantId>, Error> {
+        let mut tenants = self.shared.billing.meter().open_before(moment);
+        // What has just ended is written then.
         self.flush_usage().await;
-        Ok(self.store(move |store| store.pending_usage(Some((tenant, before)))).await? > 0)
+        tenants.extend(self.store(move |store| store.pending_before(moment)).await?);
+        Ok(tenants)
     }
 
     async fn invoice_tenant(&self, tenant: TenantRow, month: Month, now: Timestamp) -> Result<Option<Issued>, Error> {

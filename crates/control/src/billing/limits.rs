@@ -52,7 +52,7 @@ pub struct LimitsChange {
     pub webhook: Option<Webhook>,
 }
 
-/// Limits that are set. What is left out is not limited.
+/// Limits that are set. What is left out is not limited. Not [`LimitsChange`], which has no other fields beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct LimitsShown {

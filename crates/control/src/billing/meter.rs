@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** everything that a decision needs is here before it is made, and every change to it goes through here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use freehold_domain::{Currency, KeyId, NanoUnits, PriceListId, TenantId, Timestamp};
@@ -180,8 +180,8 @@ impl Meter {
         self.gate.limiter.in_use(now, key.map_or(Scope::Tenant(tenant), Scope::Key))
     }
 
-    pub fn has_open_before(&self, tenant: TenantId, moment: Timestamp) -> bool {
-        self.gate.limiter.has_open_before(tenant, moment)
+    pub fn open_before(&self, moment: Timestamp) -> HashSet<TenantId> {
+        self.gate.limiter.open_before(moment)
     }
 
     pub fn open_holds(&self) -> usize {

@@ -116,8 +116,7 @@ impl Serving {
     pub async fn chat(&self, actor: &Actor, request: &ChatRequest, call: Call) -> Result<Answer, Error> {
         let mut wire = request.clone();
         let ask = |to: Recipient| {
-            // Our workers are always asked for a stream; another server for what the client wants, and not in its name.
-            wire.stream = request.stream || !to.foreign;
+            wire.stream = to.is_to_stream(request.stream);
             wire.include_usage = wire.stream;
             wire.user = wire.user.take_if(|_| !to.foreign);
             wire.model = to.model;
@@ -136,8 +135,7 @@ impl Serving {
         // What is held is what is asked for, whatever another server takes for granted.
         wire.sampling.max_tokens.get_or_insert(bounds::COMPLETION_TOKENS_DEFAULT);
         let ask = |to: Recipient| {
-            // Our workers are always asked for a stream; another server for what the client wants, and not in its name.
-            wire.stream = request.stream || !to.foreign;
+            wire.stream = to.is_to_stream(request.stream);
             wire.include_usage = wire.stream;
             wire.user = wire.user.take_if(|_| !to.foreign);
             wire.model = to.model;

@@ -33,6 +33,13 @@ pub(super) struct Recipient {
     pub foreign: bool,
 }
 
+impl Recipient {
+    /// Whether it is asked for a stream. Our workers always are; another server is asked for what the client wants.
+    pub(super) fn is_to_stream(&self, wanted: bool) -> bool {
+        wanted || !self.foreign
+    }
+}
+
 impl Serving {
     /// The other server that is to answer.
     pub(super) fn recipient(&self, upstream: &UpstreamSpec, tenant: TenantId) -> Recipient {
