@@ -4,8 +4,7 @@ use freehold_dialects::canonical::{ChatAnswer, ChatEvent, FinishReason};
 use freehold_dialects::openai;
 use freehold_domain::{Error, ErrorCode};
 
-/// Most bytes of an answer.
-const BYTES_MAX: usize = 64 << 20;
+use crate::workers::ANSWER_BYTES_MAX;
 
 /// Gathers an answer's bytes.
 pub(super) struct Whole {
@@ -23,9 +22,9 @@ impl Whole {
         if self.done {
             return;
         }
-        if self.body.len() + piece.len() > BYTES_MAX {
+        if self.body.len() + piece.len() > ANSWER_BYTES_MAX {
             self.done = true;
-            events.push(ChatEvent::Error(Error::internal(format!("an answer of more than {BYTES_MAX} bytes"))));
+            events.push(ChatEvent::Error(Error::internal(format!("an answer of more than {ANSWER_BYTES_MAX} bytes"))));
             return;
         }
         self.body.extend_from_slice(piece);

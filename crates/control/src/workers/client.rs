@@ -25,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Most bytes of an answer that is read whole.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Why a worker did not answer.
 #[derive(Debug, thiserror::Error)]

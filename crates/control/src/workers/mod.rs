@@ -28,7 +28,7 @@ use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_inference::order::{AdapterFile, Order, ReadyReport, Report};
 use tokio::sync::Notify;
 
-pub use client::{ClientError, WorkerClient, read_whole};
+pub use client::{ANSWER_BYTES_MAX, ClientError, WorkerClient, read_whole};
 use pool::{Pool, Turn};
 use process::Launcher;
 pub use upstream::UpstreamSpec;
@@ -226,7 +226,9 @@ impl Workers {
         if let Some(upstream) = &spec.upstream {
             return self.shared.upstreams.lease(spec, upstream, deadline).await;
         }
-        let _waiting = Waiting::enter(&self.shared)?;
+        let _waiting = Waiting::enter(&self.shared.waiting, WAITING_MAX).ok_or_else(|| {
+            Error::new(ErrorCode::RateLimited, "Too many requests wait for models to be loaded. Try again later.").with_retry_after_s(10)
+        })?;
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
@@ -423,13 +425,10 @@ pub fn run_dir(data_dir: &Path, process_id: u32) -> PathBuf {
 struct Waiting<'a>(&'a AtomicU32);
 
 impl<'a> Waiting<'a> {
-    fn enter(shared: &'a Shared) -> Result<Self, Error> {
-        let waiting = Self(&shared.waiting);
-        if shared.waiting.fetch_add(1, Ordering::AcqRel) >= WAITING_MAX {
-            return Err(Error::new(ErrorCode::RateLimited, "Too many requests wait for models to be loaded. Try again later.")
-                .with_retry_after_s(10));
-        }
-        Ok(waiting)
+    /// `None` when so many wait already.
+    fn enter(waiting: &'a AtomicU32, most: u32) -> Option<Self> {
+        let one = Self(waiting);
+        (waiting.fetch_add(1, Ordering::AcqRel) < most).then_some(one)
     }
 }
 

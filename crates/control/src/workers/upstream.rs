@@ -16,7 +16,7 @@ use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client::{Server, WorkerClient};
-use super::{Lease, ModelSpec, WorkerStatus};
+use super::{Lease, ModelSpec, Waiting, WorkerStatus};
 
 /// How another server is asked for a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,7 +156,7 @@ impl Upstreams {
 
 impl Upstream {
     async fn wait(&self, model: &ModelName, deadline: Instant) -> Result<OwnedSemaphorePermit, Error> {
-        let _line = Line::enter(&self.waiting, self.spec.queue_max).ok_or_else(|| {
+        let _waiting = Waiting::enter(&self.waiting, self.spec.queue_max).ok_or_else(|| {
             let message = format!("Too many requests wait for the model `{model}`. Try again later.");
             Error::new(ErrorCode::RateLimited, message).with_retry_after_s(1)
         })?;
@@ -166,21 +166,5 @@ impl Upstream {
             Error::new(ErrorCode::DeadlineExceeded, message).with_retry_after_s(5)
         })?;
         place.map_err(Error::internal)
-    }
-}
-
-/// Counts a request that waits.
-struct Line<'a>(&'a AtomicU32);
-
-impl<'a> Line<'a> {
-    fn enter(waiting: &'a AtomicU32, most: u32) -> Option<Self> {
-        let line = Self(waiting);
-        (waiting.fetch_add(1, Ordering::AcqRel) < most).then_some(line)
-    }
-}
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

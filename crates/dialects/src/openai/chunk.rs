@@ -35,10 +35,14 @@ pub(super) struct Account {
     pub(super) head: Option<AnswerHead>,
     pub(super) usage: Option<Usage>,
     /// An end without an account of the tokens is an end all the same, with an account of nothing.
-    pub(super) tolerant: bool,
+    tolerant: bool,
 }
 
 impl Account {
+    pub(super) fn tolerant() -> Self {
+        Self { tolerant: true, ..Self::default() }
+    }
+
     /// Reads one frame and hands its choices on.
     pub(super) fn frame<'a, C: Deserialize<'a>>(
         &mut self,

@@ -73,7 +73,7 @@ pub struct AddArgs {
     #[arg(long)]
     optimize: bool,
     /// Keep the starter model as it is
-    #[arg(long, value_name = "URL", conflicts_with_all = ["optimize", "quantize"])]
+    #[arg(long, conflicts_with_all = ["optimize", "quantize"])]
     no_optimize: bool,
     /// Add it even if it does not fit this machine's memory
     #[arg(long)]

@@ -72,9 +72,7 @@ impl StreamDecoder {
     /// A decoder for servers that may leave out the account of the tokens: the last event is then an account of none.
     #[must_use]
     pub fn tolerant() -> Self {
-        let mut decoder = Self::default();
-        decoder.account.tolerant = true;
-        decoder
+        Self { account: Account::tolerant(), ..Self::default() }
     }
 
     /// What names the answer, once its first chunk was read.
