@@ -59,21 +59,26 @@ impl Flusher {
     }
 }
 
-/// Flushes once, however often that has to be tried. False when there is nothing to flush to any more.
+/// Flushes once, however often that has to be tried. After a failure the marks stay in the journal until the next start: the
+/// system may have given up what it could not write, and say so once only. False when there is nothing to flush to any more.
 fn flush(shared: &Weak<Shared>, marks: &Mutex<Vec<Mark>>, asked: &AtomicBool, interval: Duration) -> bool {
     std::thread::sleep(interval);
     // What is written from here on asks again.
     asked.store(false, Ordering::Release);
     let posted = std::mem::take(&mut *marks.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut has_failed = false;
     loop {
         let Some(shared) = shared.upgrade() else { return false };
         match shared.store.flush() {
             Ok(()) => break,
             Err(error) => tracing::error!(%error, "usage cannot be flushed to the disk; it is tried again"),
         }
+        has_failed = true;
         drop(shared);
         std::thread::sleep(RETRY);
     }
-    posted.into_iter().for_each(Mark::posted);
+    if !has_failed {
+        posted.into_iter().for_each(Mark::posted);
+    }
     true
 }

@@ -43,6 +43,10 @@ fn message(message: &Message) -> u64 {
     (content.sum::<usize>() + calls.sum::<usize>() + rest) as u64 + MESSAGE_TOKENS
 }
 
+fn has_picture(message: &Message) -> bool {
+    message.content.iter().any(|part| matches!(part, ContentPart::ImageUrl(_)))
+}
+
 /// Of a conversation.
 pub(super) fn chat(request: &ChatRequest) -> Bound {
     let messages: u64 = request.messages.iter().map(message).sum();
@@ -56,7 +60,9 @@ pub(super) fn chat(request: &ChatRequest) -> Bound {
         ResponseFormat::JsonSchema { schema, .. } => schema_len(schema),
     };
     // Some templates show the tools twice.
-    let prompt = messages + tools * 2 + format + TEMPLATE_TOKENS;
+    let text = messages + tools * 2 + format + TEMPLATE_TOKENS;
+    // How many tokens a picture is, only the server that looks at it knows: as many as the context holds.
+    let prompt = if request.messages.iter().any(has_picture) { u64::MAX } else { text };
     let sampling = &request.sampling;
     Bound { prompt, output: sampling.max_tokens.map(u64::from), prompts: 1, answers: u64::from(sampling.n.max(1)) }
 }
@@ -96,6 +102,18 @@ pub(super) fn embedding(request: &EmbeddingRequest) -> Bound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_may_fill_the_context() {
+        let ask = |content: serde_json::Value| {
+            let body = serde_json::json!({"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": content}]});
+            let request = freehold_dialects::openai::chat::decode_request(body.to_string().as_bytes()).expect("a request");
+            chat(&request).within(100_000)
+        };
+        let picture = serde_json::json!({"type": "image_url", "image_url": {"url": "https://example.org/a.png"}});
+        assert_eq!(ask(serde_json::json!([{"type": "text", "text": "What is this?"}, picture])), (100_000, 5));
+        assert!(ask(serde_json::json!("What is this?")).0 < 1000);
+    }
 
     #[test]
     fn a_context_bounds_both_sides() {

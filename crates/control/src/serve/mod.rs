@@ -387,7 +387,7 @@ impl Serving {
         }
         let status = response.status().as_u16();
         let retry_after_s = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = read_whole(response.into_body()).await.map_err(|error| worker_lost(error.to_string()))?;
+        let body = self.in_time(spec, call, read_whole(response.into_body())).await?.map_err(|error| worker_lost(error.to_string()))?;
         let mut error = openai::error::decode(status, &body);
         error.retry_after_s = error.retry_after_s.or(retry_after_s);
         Err(error)
@@ -422,7 +422,8 @@ impl Serving {
     async fn tell_worker(&self, model: &ModelName, path: &str, body: &serde_json::Value) -> Result<(), Error> {
         self.registry.forget(model);
         let Some(client) = self.workers.loaded(model) else { return Ok(()) };
-        expect_success(&client, path, body).await
+        let told = tokio::time::timeout(self.deadline, expect_success(&client, path, body)).await;
+        told.unwrap_or_else(|_| Err(worker_lost("it did not answer when it was told of an adapter".to_owned())))
     }
 }
 
