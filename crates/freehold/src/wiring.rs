@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::http::{self, App, Facts};
+use crate::http::{self, App, Facts, Lanes};
 use crate::options::Options;
 
 /// What the CLI reads to find the process.
@@ -80,9 +80,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         devices,
         stopping,
     };
-    let app = App { control: control.clone(), serving: serving.clone(), facts: Arc::new(facts) };
+    let app = App::new(control.clone(), serving.clone(), facts);
     let mut on_stop = stop.subscribe();
-    let server = tokio::spawn(http::serve(listener, http::router(app), options.connections, async move {
+    // Until everything else has ended: what a request started goes on where it was.
+    let lanes = Arc::new(Lanes::start().context("the threads that serve connections cannot be started")?);
+    let server = tokio::spawn(http::serve(listener, http::router(app), Arc::clone(&lanes), options.connections, async move {
         // An error means that the sender is gone, which is a stop too.
         let _stopped = on_stop.wait_for(|stopping| *stopping).await;
     }));
@@ -102,13 +104,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::info!("stopping");
     stop.send_replace(true);
     end(server, &serving, Duration::from_secs(options.stop_grace_s)).await;
-    control.flush_usage().await;
+    control.settle_usage().await;
     if let Err(error) = control.write_key_uses().await {
         tracing::warn!(message = error.message, "the keys' last uses are not written");
     }
     if let Err(error) = std::fs::remove_file(options.data.join(SERVICE_FILE)) {
         tracing::debug!(%error, "the service file was gone");
     }
+    drop(lanes);
     tracing::info!("stopped");
     Ok(())
 }

@@ -98,34 +98,57 @@ fn read_account(row: &Columns<'_>) -> Result<Account, StoreError> {
 
 /// Writes a transfer and moves the balances; false when it was written before.
 pub(crate) fn apply(connection: &Connection, movement: &Movement) -> Result<bool, StoreError> {
-    let transfer = &movement.transfer;
-    let (change, currency) = (transfer.amount.get(), movement.currency.to_string());
-    let known = "SELECT 1 AS known FROM transfers WHERE id = ?1";
-    if one(connection, known, [transfer.id.to_string()], |row| row.plain::<i64>("known"))?.is_some() {
+    let Movement { transfer, from, to, tenant, currency, note } = movement;
+    for (id, kind) in [(transfer.from, *from), (transfer.to, *to)] {
+        open_account(connection, id, kind, *tenant, *currency)?;
+    }
+    if !insert_transfer(connection, transfer, *tenant, *currency, note)? {
         return Ok(false);
     }
-    let sql = "INSERT INTO accounts (id, kind, tenant_id, currency, balance) VALUES (?1, ?2, ?3, ?4, ?5) \
-               ON CONFLICT (id) DO UPDATE SET balance = balance + excluded.balance";
-    let mut statement = connection.prepare_cached(sql)?;
-    for (id, kind, change) in [(transfer.from, movement.from, -change), (transfer.to, movement.to, change)] {
-        let tenant = (kind == AccountKind::Customer).then(|| movement.tenant.to_string());
-        statement.execute(params![id.to_string(), kind.as_str(), tenant, currency, change])?;
+    let change = transfer.amount.get();
+    let mut statement = connection.prepare_cached("UPDATE accounts SET balance = balance + ?2 WHERE id = ?1")?;
+    for (id, change) in [(transfer.from, -change), (transfer.to, change)] {
+        statement.execute(params![id.to_string(), change])?;
     }
-    let reason = reason_text(&transfer.reason)?;
+    Ok(true)
+}
+
+/// Makes sure that an account is there.
+pub(crate) fn open_account(
+    connection: &Connection,
+    id: AccountId,
+    kind: AccountKind,
+    tenant: TenantId,
+    currency: Currency,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO accounts (id, kind, tenant_id, currency, balance) VALUES (?1, ?2, ?3, ?4, 0) ON CONFLICT (id) DO NOTHING";
+    let tenant = (kind == AccountKind::Customer).then(|| tenant.to_string());
+    connection.prepare_cached(sql)?.execute(params![id.to_string(), kind.as_str(), tenant, currency.to_string()])?;
+    Ok(())
+}
+
+/// Writes a transfer, whose balances the caller moves; false when it was written before.
+pub(crate) fn insert_transfer(
+    connection: &Connection,
+    transfer: &Transfer,
+    tenant: TenantId,
+    currency: Currency,
+    note: &str,
+) -> Result<bool, StoreError> {
     let sql = "INSERT INTO transfers (id, from_id, to_id, amount, currency, tenant_id, reason, note, at) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    connection.prepare_cached(sql)?.execute(params![
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
+    let changed = connection.prepare_cached(sql)?.execute(params![
         transfer.id.to_string(),
         transfer.from.to_string(),
         transfer.to.to_string(),
-        change,
-        currency,
-        movement.tenant.to_string(),
-        reason,
-        movement.note,
+        transfer.amount.get(),
+        currency.to_string(),
+        tenant.to_string(),
+        reason_text(&transfer.reason)?,
+        note,
         transfer.at.unix_ms()
     ])?;
-    Ok(true)
+    Ok(changed > 0)
 }
 
 fn reason_text(reason: &Reason) -> Result<String, StoreError> {

@@ -13,6 +13,7 @@
 mod accounts;
 mod adapters;
 mod arrivals;
+mod charges;
 mod columns;
 mod connection;
 mod error;
@@ -53,7 +54,7 @@ pub use tenants::TenantRow;
 pub use tokens::{SignedUp, TokenPurpose, TokenRow};
 pub use trail::{Note, TrailRow};
 pub use upstreams::UpstreamRow;
-pub use usage::{MonthAccount, SplitBy, UsageRow, UsageSum, UsageWrite};
+pub use usage::{LoggedUsage, MonthAccount, SplitBy, UsageRow, UsageSum, UsageWrite};
 pub use users::{Identity, Member, UserChange, UserRow};
 pub use vouchers::{Redeemed, VoucherRow};
 pub use webhooks::WebhookRow;

@@ -1,7 +1,8 @@
 //! Usage records, and what they add up to by day.
 //!
-//! A record is written pending before the client has the end of its answer, and is posted (with its transfer and its
-//! place in the day's sums) or void afterwards.
+//! Records come from the usage log, where they are on the disk before the client has the end of its answer. They are
+//! posted here (with their transfers and their places in the days' sums) when the end was handed over, or void; those
+//! whose ends take long are pending meanwhile.
 //!
 //! **Invariant:** a record is posted at most once, and in one transaction with its transfer and its day.
 
@@ -10,25 +11,42 @@ use std::collections::HashMap;
 use freehold_domain::{AccountId, KeyId, NanoUnits, TenantId, Timestamp, UsageId};
 use freehold_ledger::invoices::UsageTotal;
 use freehold_ledger::usage::Quantities;
-use freehold_ledger::{AccountKind, UsageOutcome, UsageRecord, UsageState, calendar, derive};
+use freehold_ledger::{UsageOutcome, UsageRecord, UsageState};
 use rusqlite::{Connection, params};
 
-use crate::accounts::{Movement, account, apply};
-use crate::columns::{Columns, all, change_one, corrupt, one, signed};
+use crate::accounts::account;
+use crate::charges::Charges;
+use crate::columns::{Columns, all, change_one, corrupt, one};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
 
-/// What is to be written of a record.
+/// What is to be written of a record. `text` is its JSON form ([`UsageRecord::to_json_text`]).
 #[derive(Clone, Debug, PartialEq)]
 pub enum UsageWrite<'a> {
-    /// It is known; the client does not have the end of its answer yet.
-    Pending(&'a UsageRecord),
-    /// It is posted at once: there is no end to wait for.
-    Final(&'a UsageRecord),
+    /// It is new, and the client does not have the end of its answer yet.
+    Pending {
+        /// The record.
+        record: &'a UsageRecord,
+        /// Its JSON form.
+        text: &'a str,
+    },
+    /// It is new, and posted at once.
+    Posted {
+        /// The record.
+        record: &'a UsageRecord,
+        /// Its JSON form.
+        text: &'a str,
+        /// The outcome that it has now.
+        outcome: UsageOutcome,
+        /// When the end was handed over, if it was.
+        delivered_at: Option<Timestamp>,
+    },
     /// A pending record is posted.
     Post {
-        /// As it was written, with the outcome that it has now.
+        /// As it was written.
         record: &'a UsageRecord,
+        /// The outcome that it has now.
+        outcome: UsageOutcome,
         /// When the end was handed over, if it was.
         delivered_at: Option<Timestamp>,
     },
@@ -79,6 +97,15 @@ pub struct SplitBy {
     pub key: bool,
 }
 
+/// A record that is in the usage log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedUsage {
+    /// The record.
+    pub record: UsageRecord,
+    /// There is no end to wait for.
+    pub is_final: bool,
+}
+
 /// A record as it is listed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageRow {
@@ -105,60 +132,34 @@ fn read(row: &Columns<'_>) -> Result<UsageRow, StoreError> {
 const COLUMNS: &str = "seq, state, outcome, delivered_at, record";
 
 /// Writes a new record; false when it is there already.
-fn insert(connection: &Connection, record: &UsageRecord, state: UsageState) -> Result<bool, StoreError> {
-    let sql = "INSERT OR IGNORE INTO usage (id, tenant_id, started_at, ended_at, state, outcome, record) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+fn insert(
+    connection: &Connection,
+    record: &UsageRecord,
+    text: &str,
+    state: UsageState,
+    outcome: UsageOutcome,
+    delivered_at: Option<Timestamp>,
+) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO usage (id, tenant_id, started_at, ended_at, state, outcome, delivered_at, record) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
     let changed = connection.prepare_cached(sql)?.execute(params![
         record.id.to_string(),
         record.tenant.to_string(),
         record.started.unix_ms(),
         record.ended.unix_ms(),
         state.as_str(),
-        record.outcome.as_str(),
-        record.to_json_text()
+        outcome.as_str(),
+        delivered_at.map(Timestamp::unix_ms),
+        text
     ])?;
     Ok(changed > 0)
 }
 
-/// The transfer and the day of a record that is being posted.
-fn book(connection: &Connection, record: &UsageRecord) -> Result<(), StoreError> {
-    if record.amount > NanoUnits::ZERO {
-        let accounts = (AccountKind::Customer, AccountKind::Revenue);
-        let reason = freehold_ledger::Reason::Usage(record.id);
-        let id = derive::charge_id(record.id);
-        apply(connection, &Movement::new(id, accounts, record.tenant, record.currency, record.amount, reason, record.ended))?;
-    }
-    let sql = "INSERT INTO usage_daily (tenant_id, day, key_id, meter, name, price_number, requests, failed, input, cached, output, \
-               seconds, amount) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8, ?9, ?10, ?11, ?12) \
-               ON CONFLICT (tenant_id, day, key_id, meter, name, price_number) DO UPDATE SET requests = requests + 1, \
-               failed = failed + excluded.failed, input = input + excluded.input, cached = cached + excluded.cached, \
-               output = output + excluded.output, seconds = seconds + excluded.seconds, amount = amount + excluded.amount";
-    let billable = &record.billable;
-    connection.prepare_cached(sql)?.execute(params![
-        record.tenant.to_string(),
-        calendar::day_of(record.started),
-        record.key.map(|key| key.to_string()).unwrap_or_default(),
-        record.subject.meter(),
-        record.subject.name(),
-        record.price_number,
-        record.outcome == UsageOutcome::Failed,
-        signed(billable.input),
-        signed(billable.cached),
-        signed(billable.output),
-        signed(billable.seconds),
-        record.amount.get()
-    ])?;
-    Ok(())
-}
-
-fn post(connection: &Connection, record: &UsageRecord, delivered_at: Option<Timestamp>) -> Result<(), StoreError> {
+/// Posts a pending record; false when it is not pending.
+fn post(connection: &Connection, record: &UsageRecord, outcome: UsageOutcome, delivered_at: Option<Timestamp>) -> Result<bool, StoreError> {
     let sql = "UPDATE usage SET state = 'posted', outcome = ?2, delivered_at = ?3 WHERE id = ?1 AND state = 'pending'";
-    let delivered = delivered_at.map(Timestamp::unix_ms);
-    let id = record.id.to_string();
-    match connection.prepare_cached(sql)?.execute(params![id, record.outcome.as_str(), delivered])? {
-        0 => Ok(()),
-        _ => book(connection, record),
-    }
+    let delivered_at = delivered_at.map(Timestamp::unix_ms);
+    Ok(connection.prepare_cached(sql)?.execute(params![record.id.to_string(), outcome.as_str(), delivered_at])? > 0)
 }
 
 fn read_sum(row: &Columns<'_>) -> Result<UsageSum, StoreError> {
@@ -184,27 +185,59 @@ const SUMS: &str = "coalesce(sum(requests), 0) AS requests, coalesce(sum(failed)
                     coalesce(sum(amount), 0) AS amount";
 
 impl Store {
-    /// Writes records, all or none; on the disk when it returns, or else after the next [`Store::flush`]. What was written
-    /// before is left as it is.
+    /// Writes records, all or none; on the disk after the next [`Store::flush`]. What was written before is left as it is.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn write_usage(&self, writes: &[UsageWrite<'_>], on_disk: bool) -> Result<(), StoreError> {
-        self.write(if on_disk { Durability::Full } else { Durability::Lazy }, |transaction| {
+    pub fn write_usage(&self, writes: &[UsageWrite<'_>]) -> Result<(), StoreError> {
+        self.write(Durability::Lazy, |transaction| {
+            let mut charges = Charges::new(transaction);
             for write in writes {
-                match write {
-                    UsageWrite::Pending(record) => {
-                        insert(transaction, record, UsageState::Pending)?;
+                match *write {
+                    UsageWrite::Pending { record, text } => {
+                        insert(transaction, record, text, UsageState::Pending, record.outcome, None)?;
                     }
-                    UsageWrite::Final(record) => {
-                        if insert(transaction, record, UsageState::Posted)? {
-                            book(transaction, record)?;
+                    UsageWrite::Posted { record, text, outcome, delivered_at } => {
+                        if insert(transaction, record, text, UsageState::Posted, outcome, delivered_at)? {
+                            charges.add(record, outcome)?;
                         }
                     }
-                    UsageWrite::Post { record, delivered_at } => post(transaction, record, *delivered_at)?,
+                    UsageWrite::Post { record, outcome, delivered_at } => {
+                        if post(transaction, record, outcome, delivered_at)? {
+                            charges.add(record, outcome)?;
+                        }
+                    }
                 }
             }
-            Ok(())
+            charges.write()
+        })
+    }
+
+    /// Settles what a crash left in the usage log: writes what is not there yet, posted if it was final or its end was
+    /// handed over, void otherwise. How many of each.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn recover_logged(&self, logged: &[LoggedUsage], delivered: &HashMap<UsageId, Timestamp>) -> Result<(u64, u64), StoreError> {
+        self.write(Durability::Full, |transaction| {
+            let mut charges = Charges::new(transaction);
+            let (mut posted, mut void) = (0, 0);
+            for LoggedUsage { record, is_final } in logged {
+                let (at, text) = (delivered.get(&record.id).copied(), record.to_json_text());
+                let state = if *is_final || at.is_some() { UsageState::Posted } else { UsageState::Void };
+                if !insert(transaction, record, &text, state, record.outcome, at)? {
+                    continue;
+                }
+                match state {
+                    UsageState::Posted => {
+                        charges.add(record, record.outcome)?;
+                        posted += 1;
+                    }
+                    _ => void += 1,
+                }
+            }
+            charges.write()?;
+            Ok((posted, void))
         })
     }
 
@@ -215,11 +248,14 @@ impl Store {
     pub fn recover_usage(&self, delivered: &HashMap<UsageId, Timestamp>) -> Result<(u64, u64), StoreError> {
         self.write(Durability::Full, |transaction| {
             let rows = all(transaction, &format!("SELECT {COLUMNS} FROM usage WHERE state = 'pending' ORDER BY seq"), [], read)?;
+            let mut charges = Charges::new(transaction);
             let (mut posted, mut void) = (0, 0);
-            for UsageRow { record, .. } in rows {
+            for UsageRow { record, .. } in &rows {
                 match delivered.get(&record.id) {
                     Some(at) => {
-                        post(transaction, &record, Some(*at))?;
+                        if post(transaction, record, record.outcome, Some(*at))? {
+                            charges.add(record, record.outcome)?;
+                        }
                         posted += 1;
                     }
                     None => {
@@ -228,6 +264,7 @@ impl Store {
                     }
                 }
             }
+            charges.write()?;
             Ok((posted, void))
         })
     }

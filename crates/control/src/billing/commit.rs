@@ -1,58 +1,64 @@
-//! The one thread that writes usage: what has come in while it wrote goes into the next write, with one flush (or, as
-//! the operator allows, with one soon after).
+//! The one thread that lets answers end: what has come in while it wrote goes into the log with the next write, with
+//! one flush (or, as the operator allows, with one soon after).
 //!
-//! **Invariant:** a [`Receipt`] exists only for a record that is on the disk; it is confirmed when the end was handed
+//! **Invariant:** a [`Receipt`] exists only for a record that is in the log; it is confirmed when the end was handed
 //! over, and a receipt that goes without that says that the client has gone.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::panic::AssertUnwindSafe;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
 
 use freehold_domain::{Error, HoldId, Timestamp};
 use freehold_ledger::{UsageOutcome, UsageRecord};
-use freehold_store::{Store, UsageWrite};
 use tokio::sync::oneshot;
 
-use super::flush::Flusher;
 use super::journal::{Journal, Mark};
+use super::log::{Appended, Kind, UsageLog};
+use super::posting::{Event, Queue};
 use super::webhooks;
 use crate::clock::Clock;
 use crate::facade::Shared;
 
 /// Most jobs of one write.
 const BATCH_MAX: usize = 1024;
-/// Pause before what could not be written is tried again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What the thread is asked to do.
 pub(super) enum Job {
     /// Write a record and end its hold. With `reply` it is pending until its receipt says more; without, it is final.
-    Record { record: Box<UsageRecord>, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
-    /// Post a pending record. Its mark is kept until the post is on the disk.
-    Post { record: Arc<UsageRecord>, outcome: UsageOutcome, delivered_at: Option<Timestamp>, mark: Option<Mark> },
-    /// Say when everything before is done.
-    Flush(oneshot::Sender<()>),
+    Record { record: UsageRecord, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
+    /// Say when everything before is settled.
+    Settle(oneshot::Sender<()>),
 }
 
-/// The way to the thread and to the journal.
+/// The ways to the threads and to the journal.
 pub(super) struct Link {
     jobs: Sender<Job>,
+    posting: Arc<Queue>,
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
 }
 
 impl Link {
-    pub fn new(jobs: Sender<Job>, journal: Journal, clock: Arc<dyn Clock>) -> Self {
-        Self { jobs, journal: Arc::new(journal), clock }
+    pub fn new(jobs: Sender<Job>, posting: Arc<Queue>, journal: Journal, clock: Arc<dyn Clock>) -> Self {
+        Self { jobs, posting, journal: Arc::new(journal), clock }
     }
 
     pub fn send(&self, job: Job) {
         if self.jobs.send(job).is_err() {
             tracing::error!("the thread that writes usage is gone");
         }
+    }
+
+    pub fn posting(&self) -> &Arc<Queue> {
+        &self.posting
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.posting.close();
     }
 }
 
@@ -86,7 +92,8 @@ impl Receipt {
             mark.note();
         }
         self.settled = true;
-        self.link.send(Job::Post { record: Arc::clone(&self.record), outcome: self.record.outcome, delivered_at: Some(now), mark });
+        let (record, outcome) = (Arc::clone(&self.record), self.record.outcome);
+        self.link.posting.push([Event::Post { record, outcome, delivered_at: Some(now), mark }]);
     }
 
     /// The record.
@@ -108,182 +115,94 @@ impl Drop for Receipt {
                 UsageOutcome::Failed => UsageOutcome::Failed,
                 _ => UsageOutcome::ClientGone,
             };
-            self.link.send(Job::Post { record: Arc::clone(&self.record), outcome, delivered_at: None, mark: None });
+            self.link.posting.push([Event::Post { record: Arc::clone(&self.record), outcome, delivered_at: None, mark: None }]);
         }
     }
 }
 
-/// Writes until nobody can send any more.
-pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>, flusher: &Flusher) {
-    // Posts that could not be written. They are tried again on their own.
-    let mut late: Vec<Post> = Vec::new();
-    let mut tried = Instant::now();
-    loop {
-        let wait = if late.is_empty() { Duration::MAX } else { RETRY };
-        let job = match jobs.recv_timeout(wait) {
-            Ok(job) => Some(job),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        // Without the service there is nothing to write to.
+/// Writes until nobody can send any more; flushes each write if `flush` says so.
+pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>, mut log: UsageLog, flush: bool) {
+    while let Ok(job) = jobs.recv() {
+        // Without the service there is nobody to write for.
         let Some(shared) = shared.upgrade() else { return };
-        if let Some(job) = job {
-            let mut batch = Batch::default();
+        let mut batch = Batch::default();
+        batch.add(job);
+        while batch.len() < BATCH_MAX
+            && let Ok(job) = jobs.try_recv()
+        {
             batch.add(job);
-            while batch.len() < BATCH_MAX
-                && let Ok(job) = jobs.try_recv()
-            {
-                batch.add(job);
-            }
-            late.extend(batch.write(&shared, flusher));
         }
-        if tried.elapsed() >= RETRY {
-            late = one_by_one(late, |post| write(&shared.store, &[post.write()], true), Post::done).0;
-            tried = Instant::now();
-        }
+        shared.billing.link.posting.hold_back();
+        batch.write(&shared, &mut log, flush);
     }
-}
-
-/// Why something was not written.
-struct Fault {
-    why: String,
-    /// It is the database's, not the record's: the next record would meet it too.
-    is_general: bool,
-}
-
-/// Writes, and takes a fault of the code below for one of the record: the thread must outlive it.
-fn write(store: &Store, writes: &[UsageWrite<'_>], on_disk: bool) -> Result<(), Fault> {
-    let work = AssertUnwindSafe(|| if writes.is_empty() { Ok(()) } else { store.write_usage(writes, on_disk) });
-    match std::panic::catch_unwind(work) {
-        Ok(written) => written.map_err(|error| Fault { why: error.to_string(), is_general: error.is_of_the_database() }),
-        Err(_) => Err(Fault { why: "the store failed; its own message stands before this one".to_owned(), is_general: false }),
-    }
-}
-
-/// Does what can be done; stops at a fault that the next would meet too. What is left, and the last fault.
-fn one_by_one<T>(all: Vec<T>, write: impl Fn(&T) -> Result<(), Fault>, mut done: impl FnMut(T)) -> (Vec<T>, Option<Fault>) {
-    let (mut left, mut last) = (Vec::new(), None::<Fault>);
-    for one in all {
-        if last.as_ref().is_some_and(|fault| fault.is_general) {
-            left.push(one);
-            continue;
-        }
-        match write(&one) {
-            Ok(()) => done(one),
-            Err(fault) => {
-                left.push(one);
-                last = Some(fault);
-            }
-        }
-    }
-    (left, last)
-}
-
-struct Post {
-    record: UsageRecord,
-    delivered_at: Option<Timestamp>,
-    mark: Option<Mark>,
 }
 
 struct Entry {
-    record: UsageRecord,
+    record: Arc<UsageRecord>,
+    text: String,
     hold: HoldId,
     reply: Option<oneshot::Sender<Result<Receipt, Error>>>,
+}
+
+impl Entry {
+    fn kind(&self) -> Kind {
+        if self.reply.is_some() { Kind::Pending } else { Kind::Final }
+    }
 }
 
 #[derive(Default)]
 struct Batch {
     entries: Vec<Entry>,
-    posts: Vec<Post>,
-    flushes: Vec<oneshot::Sender<()>>,
+    askers: Vec<oneshot::Sender<()>>,
 }
 
 impl Batch {
     fn len(&self) -> usize {
-        self.entries.len() + self.posts.len() + self.flushes.len()
+        self.entries.len() + self.askers.len()
     }
 
     fn add(&mut self, job: Job) {
         match job {
-            Job::Record { record, hold, reply } => self.entries.push(Entry { record: *record, hold, reply }),
-            Job::Post { record, outcome, delivered_at, mark } => {
-                self.posts.push(Post { record: UsageRecord { outcome, ..Arc::unwrap_or_clone(record) }, delivered_at, mark });
+            Job::Record { record, hold, reply } => {
+                self.entries.push(Entry { text: record.to_json_text(), record: Arc::new(record), hold, reply });
             }
-            Job::Flush(done) => self.flushes.push(done),
+            Job::Settle(asker) => self.askers.push(asker),
         }
     }
 
-    /// Writes everything at once; if that fails, each on its own, so that what cannot be written costs nobody else.
-    /// The posts that must be tried again.
-    fn write(self, shared: &Arc<Shared>, flusher: &Flusher) -> Vec<Post> {
-        let Self { entries, posts, flushes } = self;
-        let writes: Vec<UsageWrite<'_>> = posts.iter().map(Post::write).chain(entries.iter().map(Entry::write)).collect();
-        // Nobody waits for a post: it gets to the disk with the next record, or soon.
-        let on_disk = flusher.is_strict() && !entries.is_empty();
-        let written = write(&shared.store, &writes, on_disk);
+    fn write(mut self, shared: &Arc<Shared>, log: &mut UsageLog, flush: bool) {
+        let appended = log.append(self.entries.iter().map(|entry| (entry.kind(), entry.text.as_str())), flush);
         let now = shared.billing.link.clock.now();
-        let left = match written {
-            Ok(()) => {
-                settle(shared, entries, now);
-                match on_disk {
-                    true => posts.into_iter().for_each(Post::done),
-                    false => flusher.ask(posts.into_iter().filter_map(|post| post.mark)),
-                }
-                Vec::new()
+        match appended {
+            Ok(appended) => {
+                shared.billing.link.posting.push(logged(&mut self.entries, appended));
+                settle(shared, self.entries, now);
             }
-            Err(fault) if fault.is_general => {
-                tracing::error!(error = fault.why, records = writes.len(), "usage cannot be written");
-                drop(writes);
-                entries.into_iter().for_each(|entry| refuse(shared, entry, &fault.why, now));
-                posts
+            Err(error) => {
+                tracing::error!(%error, records = self.entries.len(), "usage cannot be written");
+                let why = error.to_string();
+                self.entries.into_iter().for_each(|entry| refuse(shared, entry, &why, now));
             }
-            Err(fault) => {
-                tracing::error!(error = fault.why, records = writes.len(), "usage cannot be written at once; each record is tried alone");
-                drop(writes);
-                let (left, _) = one_by_one(posts, |post| write(&shared.store, &[post.write()], true), Post::done);
-                let done = |entry| settle(shared, vec![entry], now);
-                let (refused, last) = one_by_one(entries, |entry| write(&shared.store, &[entry.write()], true), done);
-                let why = last.map(|fault| fault.why).unwrap_or_default();
-                refused.into_iter().for_each(|entry| refuse(shared, entry, &why, now));
-                left
-            }
-        };
-        if !flushes.is_empty()
-            && let Err(error) = shared.store.flush()
-        {
-            tracing::error!(%error, "usage cannot be flushed to the disk");
         }
-        for done in flushes {
-            // Whoever asked may have stopped waiting.
-            let _waiting = done.send(());
-        }
-        left
-    }
-}
-
-impl Post {
-    /// It is on the disk.
-    fn done(self) {
-        if let Some(mark) = self.mark {
-            mark.posted();
-        }
-    }
-
-    fn write(&self) -> UsageWrite<'_> {
-        UsageWrite::Post { record: &self.record, delivered_at: self.delivered_at }
-    }
-}
-
-impl Entry {
-    fn write(&self) -> UsageWrite<'_> {
-        match self.reply {
-            Some(_) => UsageWrite::Pending(&self.record),
-            None => UsageWrite::Final(&self.record),
+        if !self.askers.is_empty() {
+            let ended = log.end_turn().map(Event::Full);
+            shared.billing.link.posting.push(ended.into_iter().chain(self.askers.into_iter().map(Event::Settle)));
         }
     }
 }
 
-/// The records are written: ends their holds, and lets their answers end.
+/// What the thread that posts is told of a write.
+fn logged(entries: &mut [Entry], appended: Appended) -> impl Iterator<Item = Event> {
+    let logged = entries.iter_mut().zip(appended.turns).map(|(entry, turn)| Event::Logged {
+        record: Arc::clone(&entry.record),
+        text: std::mem::take(&mut entry.text),
+        turn,
+        is_final: entry.kind() == Kind::Final,
+    });
+    logged.chain(appended.full.into_iter().map(Event::Full))
+}
+
+/// The records are in the log: ends their holds, and lets their answers end.
 fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
     let mut alerts = Vec::new();
     {
@@ -297,7 +216,7 @@ fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
     }
     for entry in entries {
         if let Some(reply) = entry.reply {
-            let receipt = Receipt { record: Arc::new(entry.record), link: Arc::clone(&shared.billing.link), mark: None, settled: false };
+            let receipt = Receipt { record: entry.record, link: Arc::clone(&shared.billing.link), mark: None, settled: false };
             // A client that has gone meanwhile drops the receipt, which says so.
             let _gone = reply.send(Ok(receipt));
         }
@@ -315,33 +234,5 @@ fn refuse(shared: &Arc<Shared>, entry: Entry, why: &str, now: Timestamp) {
     shared.billing.meter().void(now, entry.hold);
     if let Some(reply) = entry.reply {
         let _gone = reply.send(Err(Error::internal(format!("the usage of this answer cannot be written: {why}"))));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fault(is_general: bool) -> Result<(), Fault> {
-        Err(Fault { why: "a fault".to_owned(), is_general })
-    }
-
-    #[test]
-    fn what_cannot_be_written_costs_nobody_else() {
-        let mut done = Vec::new();
-        let (left, last) = one_by_one(vec![1, 2, 3, 4], |one| if one % 2 == 0 { fault(false) } else { Ok(()) }, |one| done.push(one));
-        assert_eq!((left, done), (vec![2, 4], vec![1, 3]));
-        assert!(last.is_some_and(|fault| !fault.is_general));
-    }
-
-    #[test]
-    fn a_fault_of_the_disk_is_met_once() {
-        let tries = std::cell::Cell::new(0);
-        let write = |_: &i32| {
-            tries.set(tries.get() + 1);
-            fault(true)
-        };
-        let (left, _) = one_by_one(vec![1, 2, 3], write, |_| ());
-        assert_eq!((left, tries.get()), (vec![1, 2, 3], 1));
     }
 }

@@ -273,6 +273,7 @@ impl Control {
     pub async fn ledger(&self, actor: &Actor) -> Result<LedgerView, Error> {
         permit(actor, Action::ManagePrices)?;
         let currency = self.shared.billing.currency;
+        self.settle_usage().await;
         let (balances, pending) = self.store(move |store| Ok((store.balances(currency)?, store.pending_usage()?))).await?;
         let total = NanoUnits::sum(balances.iter().map(|(_, balance)| NanoUnits::new(*balance))).map_err(Error::internal)?;
         let holds = self.shared.billing.meter().open_holds() as u64;

@@ -159,6 +159,7 @@ impl Control {
         let name = self.settings().billing.seller.lines().next().unwrap_or("Freehold").to_owned();
         let seller = Seller { name, service: "Freehold".to_owned(), region: None };
         let prices = self.shared.billing.meter().prices();
+        self.settle_usage().await;
         let export = Export { tenant, tenant_name: row.name.to_string(), month, seller, prices };
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         let shared = std::sync::Arc::clone(&self.shared);

@@ -186,7 +186,7 @@ impl Control {
     async fn in_use_since_before(&self, moment: Timestamp) -> Result<HashSet<TenantId>, Error> {
         let mut tenants = self.shared.billing.meter().open_before(moment);
         // What has just ended is written then.
-        self.flush_usage().await;
+        self.settle_usage().await;
         tenants.extend(self.store(move |store| store.pending_before(moment)).await?);
         Ok(tenants)
     }

@@ -1,22 +1,24 @@
 //! What is used, what it costs, who may go on: metering, holds, limits, prices, credit, invoices.
 //!
 //! Money is in three places. In memory is the [`Meter`]: accounts with their holds and the limits in use; a request
-//! is admitted there without a look at the database. On the disk are usage records and transfers, written by one
-//! thread ([`commit`]) in groups. Between the two is the delivery journal ([`journal`]), which knows which answers'
-//! ends were handed to the kernel. docs/billing.md says what is billed when.
+//! is admitted there without a look at the database. In the usage log ([`log`]) are the records of answers that may
+//! end, written by one thread ([`commit`]) in groups. In the database are usage records and transfers, written by
+//! another one ([`posting`]) a little later. Between them is the delivery journal ([`journal`]), which knows which
+//! answers' ends were handed to the kernel. docs/billing.md says what is billed when.
 //!
-//! **Invariant:** an end leaves the service after its record is on the disk; a hold ends on every way out.
+//! **Invariant:** an end leaves the service after its record is in the log; a hold ends on every way out.
 
 mod admit;
 mod changes;
 mod commit;
 mod credit;
 mod export;
-mod flush;
 mod invoices;
 mod journal;
 mod limits;
+mod log;
 mod meter;
+mod posting;
 mod prices;
 mod usage;
 mod vouchers;
@@ -40,9 +42,10 @@ pub use usage::{RecordView, RevenueRequest, UsageRequest, UsageRow, UsageView};
 pub use vouchers::{NewVoucher, Redemption, VoucherView, VoucherWithCode};
 
 use commit::{Job, Link};
-use flush::Flusher;
 use journal::Journal;
+use log::UsageLog;
 use meter::Meter;
+use posting::Queue;
 
 use crate::clock::Clock;
 use crate::facade::{Control, Shared};
@@ -88,9 +91,15 @@ pub(crate) struct Billing {
     /// Held by whoever brings a tenant into memory, or changes what is in memory and on the disk.
     changing: tokio::sync::Mutex<()>,
     link: Arc<Link>,
-    jobs: Mutex<Option<mpsc::Receiver<Job>>>,
+    threads: Mutex<Option<Threads>>,
     webhook_secret: [u8; 32],
     webhook_wake: tokio::sync::Notify,
+}
+
+/// What the threads have for themselves.
+struct Threads {
+    jobs: mpsc::Receiver<Job>,
+    log: UsageLog,
 }
 
 /// Why what was stored about money cannot be used.
@@ -133,7 +142,12 @@ impl Billing {
             return Err(BillingError::Currency { option: currency, published: list.currency });
         }
         let (journal, delivered) = Journal::open(&settings.data_dir)?;
-        let (posted, void) = store.recover_usage(&delivered)?;
+        let (mut posted, mut void) = store.recover_usage(&delivered)?;
+        let log = UsageLog::open(&settings.data_dir, |logged| {
+            let (more, less) = store.recover_logged(&logged, &delivered)?;
+            (posted, void) = (posted + more, void + less);
+            Ok(())
+        })?;
         if posted + void > 0 {
             tracing::info!(posted, void, "usage that a crash left pending is settled");
         }
@@ -142,13 +156,13 @@ impl Billing {
         for account in store.operator_accounts()?.into_iter().filter(|account| account.currency == currency) {
             meter.open_operator(account)?;
         }
-        let (sender, receiver) = mpsc::channel();
+        let (sender, jobs) = mpsc::channel();
         Ok(Self {
             currency,
             meter: Mutex::new(meter),
             changing: tokio::sync::Mutex::new(()),
-            link: Arc::new(Link::new(sender, journal, Arc::clone(clock))),
-            jobs: Mutex::new(Some(receiver)),
+            link: Arc::new(Link::new(sender, Arc::new(Queue::default()), journal, Arc::clone(clock))),
+            threads: Mutex::new(Some(Threads { jobs, log })),
             webhook_secret: webhooks::secret(&settings.data_dir)?,
             webhook_wake: tokio::sync::Notify::new(),
         })
@@ -159,13 +173,15 @@ impl Billing {
     }
 }
 
-/// Starts the thread that writes. Once, when everything else is there.
+/// Starts the threads that write. Once, when everything else is there.
 pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
-    let receiver = shared.billing.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(receiver) = receiver else { return Ok(()) };
+    let threads = shared.billing.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(Threads { jobs, log }) = threads else { return Ok(()) };
+    let allowed = posting::allowance(shared.settings.billing.usage_flush_ms);
+    let (weak, queue, spare) = (Arc::downgrade(shared), Arc::clone(shared.billing.link.posting()), log.spare());
+    std::thread::Builder::new().name("posting".to_owned()).spawn(move || posting::run(&weak, &queue, &spare, allowed))?;
     let weak = Arc::downgrade(shared);
-    let flusher = Flusher::start(shared)?;
-    std::thread::Builder::new().name("ledger".to_owned()).spawn(move || commit::run(&weak, &receiver, &flusher))?;
+    std::thread::Builder::new().name("ledger".to_owned()).spawn(move || commit::run(&weak, &jobs, log, allowed.is_none()))?;
     Ok(())
 }
 
@@ -180,10 +196,11 @@ fn price_error(error: PriceError) -> Error {
 }
 
 impl Control {
-    /// Waits until everything that was settled so far is on the disk. Before the service ends.
-    pub async fn flush_usage(&self) {
+    /// Waits until the usage of everything that has ended is in the database, and on the disk. Before it is read, and before
+    /// the service ends.
+    pub async fn settle_usage(&self) {
         let (sender, done) = tokio::sync::oneshot::channel();
-        self.shared.billing.link.send(Job::Flush(sender));
+        self.shared.billing.link.send(Job::Settle(sender));
         // An error means that the thread is gone, and with it what it had to write.
         let _gone = done.await;
     }
@@ -199,6 +216,8 @@ impl Control {
         const BATCH: u32 = 1000;
         const BATCHES_MAX: usize = 50;
         let now = self.now();
+        // What is forgotten must not be in the log any more, which is read again at the next start.
+        self.settle_usage().await;
         self.shared.billing.meter().sweep(now, IDLE_MS);
         let days = i64::from(self.settings().billing.usage_retention_days.max(RETENTION_DAYS_MIN));
         let before = now.plus_ms(-days * 24 * 60 * 60 * 1000);

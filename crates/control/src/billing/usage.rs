@@ -262,6 +262,7 @@ impl Control {
         if last < first {
             return Err(Error::invalid("to", "`to` is before `from`."));
         }
+        self.settle_usage().await;
         let sums = self.store(move |store| store.usage_sums(tenant, (first, last + 1), by, ROWS_MAX + 1)).await?;
         if sums.len() > ROWS_MAX as usize {
             return Err(Error::invalid("from", format!("That is more than {ROWS_MAX} rows: ask for fewer days, or split by less.")));
@@ -283,6 +284,7 @@ impl Control {
         let tenant = self.billed_tenant(actor, tenant).await?;
         permit(actor, Action::SeeBilling(tenant))?;
         let (limit, after) = page.read::<UsageId>()?;
+        self.settle_usage().await;
         let span = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
         let rows = self.store(move |store| store.usage_records(tenant, span, after, limit + 1)).await?;
         Ok(Page::of(rows, limit, |row| row.record.id.to_string(), record_view))

@@ -289,10 +289,8 @@ impl Control {
 
     /// A service that asks itself asks itself for ever.
     async fn check_no_loop(&self, url: &str, client: &WorkerClient) -> Result<(), Error> {
-        let uri: Uri = url.parse().map_err(Error::internal)?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Ok(()) };
         // A server without the page is another one; one that cannot be reached fails when it is asked for its models.
-        let Ok(answer) = client.head_of(&format!("{scheme}://{authority}/healthz")).await else { return Ok(()) };
+        let Ok(answer) = client.get_outside("/healthz").await else { return Ok(()) };
         let says = answer.headers().get(INSTANCE_HEADER).and_then(|value| value.to_str().ok());
         if says == Some(self.instance().as_str()) {
             let message = format!("{url} is this service itself: give the address of the server that has the model.");

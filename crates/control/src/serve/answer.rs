@@ -12,7 +12,7 @@ use freehold_ledger::UsageOutcome;
 use freehold_ledger::usage::Quantities;
 use futures::FutureExt;
 use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use super::upstream;
 use super::whole::Whole;
 use crate::billing::{Receipt, Ticket};
 use crate::metrics::{Metrics, Outcome};
-use crate::workers::Lease;
+use crate::workers::{Lease, WireBody};
 
 /// Most events that are given out together, about.
 const EVENTS_AT_ONCE: usize = 64;
@@ -89,7 +89,7 @@ impl Decoder {
 pub struct Answer {
     /// What names it.
     pub head: AnswerHead,
-    body: Incoming,
+    body: WireBody,
     decoder: Decoder,
     meter: Meter,
     bill: Bill,
@@ -176,7 +176,7 @@ impl Answer {
     pub(super) fn new(
         head: AnswerHead,
         model: ModelName,
-        body: Incoming,
+        body: WireBody,
         decoder: Decoder,
         lease: Lease,
         bill: Bill,
@@ -222,7 +222,7 @@ impl Answer {
             };
             self.take(frame, &mut events);
             if !events.is_empty() && !self.over {
-                self.take_more(&mut events).await;
+                self.take_more(&mut events);
             }
             if self.foreign {
                 blame(&self.meter.model, &mut events);
@@ -267,11 +267,10 @@ impl Answer {
         }
     }
 
-    /// Takes what has come by now too, so that a busy service hands over several pieces at once. Whoever reads the server's
-    /// socket is given the time to; nobody waits for what is not there yet.
-    async fn take_more(&mut self, events: &mut Vec<ChatEvent>) {
+    /// Takes what has come by now too, so that a busy service hands over several pieces at once; nobody waits for what is
+    /// not there yet.
+    fn take_more(&mut self, events: &mut Vec<ChatEvent>) {
         while !self.over && events.len() < EVENTS_AT_ONCE {
-            tokio::task::yield_now().await;
             let Some(frame) = self.body.frame().now_or_never() else { break };
             self.take(frame, events);
         }

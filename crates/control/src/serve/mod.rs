@@ -36,7 +36,7 @@ use crate::auth::{Action, Actor, Tenancy, model_not_found, permit};
 use crate::billing::{Ask, Receipt, Ticket};
 use crate::facade::Control;
 use crate::metrics::Metrics;
-use crate::workers::{Lease, ModelSpec, WorkerClient, Workers, read_whole};
+use crate::workers::{Lease, ModelSpec, WireBody, WorkerClient, Workers, read_whole};
 
 /// Serves models. Cheap to clone.
 #[derive(Clone)]
@@ -113,36 +113,38 @@ impl Serving {
     ///
     /// # Errors
     /// Everything that can be known before the first token.
-    pub async fn chat(&self, actor: &Actor, request: &ChatRequest, call: Call) -> Result<Answer, Error> {
-        let mut wire = request.clone();
+    pub async fn chat(&self, actor: &Actor, request: ChatRequest, call: Call) -> Result<Answer, Error> {
+        let model = request.model.clone();
+        let route = Route { path: "/v1/chat/completions", meter: "chat", bound: bounds::chat(&request), chat: true };
+        let mut wire = request;
         let ask = |to: Recipient| {
-            wire.stream = to.is_to_stream(request.stream);
+            wire.stream = to.is_to_stream(wire.stream);
             wire.include_usage = wire.stream;
             wire.user = wire.user.take_if(|_| !to.foreign);
             wire.model = to.model;
             openai::chat::encode_request(&wire, &to.extensions)
         };
-        let route = Route { path: "/v1/chat/completions", meter: "chat", bound: bounds::chat(request), chat: true };
-        self.stream(actor, &request.model, route, call, ask).await
+        self.stream(actor, &model, route, call, ask).await
     }
 
     /// Continues texts.
     ///
     /// # Errors
     /// Everything that can be known before the first token.
-    pub async fn complete(&self, actor: &Actor, request: &CompletionRequest, call: Call) -> Result<Answer, Error> {
-        let mut wire = request.clone();
+    pub async fn complete(&self, actor: &Actor, request: CompletionRequest, call: Call) -> Result<Answer, Error> {
+        let model = request.model.clone();
+        let route = Route { path: "/v1/completions", meter: "completion", bound: bounds::completion(&request), chat: false };
+        let mut wire = request;
         // What is held is what is asked for, whatever another server takes for granted.
         wire.sampling.max_tokens.get_or_insert(bounds::COMPLETION_TOKENS_DEFAULT);
         let ask = |to: Recipient| {
-            wire.stream = to.is_to_stream(request.stream);
+            wire.stream = to.is_to_stream(wire.stream);
             wire.include_usage = wire.stream;
             wire.user = wire.user.take_if(|_| !to.foreign);
             wire.model = to.model;
             openai::completions::encode_request(&wire, &to.extensions)
         };
-        let route = Route { path: "/v1/completions", meter: "completion", bound: bounds::completion(request), chat: false };
-        self.stream(actor, &request.model, route, call, ask).await
+        self.stream(actor, &model, route, call, ask).await
     }
 
     /// Turns texts into vectors. The receipt is to be confirmed when the answer was handed over.
@@ -297,7 +299,7 @@ impl Serving {
         path: &str,
         body: Vec<u8>,
         call: Call,
-    ) -> Result<(Lease, http::Response<hyper::body::Incoming>), Error> {
+    ) -> Result<(Lease, http::Response<WireBody>), Error> {
         if spec.upstream.is_none() {
             return self.post(spec, caller, path, body, call).await;
         }
@@ -360,7 +362,7 @@ impl Serving {
         path: &str,
         body: Vec<u8>,
         call: Call,
-    ) -> Result<(Lease, http::Response<hyper::body::Incoming>), Error> {
+    ) -> Result<(Lease, http::Response<WireBody>), Error> {
         let deadline = call.received + self.deadline;
         let body = Bytes::from(body);
         let ask = async |lease: &Lease| {

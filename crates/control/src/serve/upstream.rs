@@ -13,12 +13,11 @@ use freehold_dialects::openai::Extensions;
 use freehold_domain::{Error, ErrorCode, ModelName, TenantId};
 use http::Response;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use hyper::body::Incoming;
 
 use super::answer::Decoder;
 use super::{Call, Serving};
 use crate::models::upstream::causes;
-use crate::workers::{ClientError, Lease, ModelSpec, UpstreamSpec, read_whole};
+use crate::workers::{ClientError, Lease, ModelSpec, UpstreamSpec, WireBody, read_whole};
 
 /// Seconds after which to try again, where a server that is busy does not say.
 const RETRY_AFTER_S: u32 = 1;
@@ -57,7 +56,7 @@ impl Serving {
         path: &str,
         body: Vec<u8>,
         call: Call,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Response<WireBody>, Error> {
         let headers = [("x-request-id", call.id.to_string())];
         let deadline = call.received + self.deadline;
         let sent = within(deadline, model, lease.client().post(path, &headers, Bytes::from(body))).await?;
@@ -93,7 +92,7 @@ pub(super) fn late(model: &ModelName) -> Error {
 }
 
 /// How an answer is to be read, by what the server says that it is.
-pub(super) fn decoder(spec: &ModelSpec, response: &Response<Incoming>, chat: bool) -> Result<Decoder, Error> {
+pub(super) fn decoder(spec: &ModelSpec, response: &Response<WireBody>, chat: bool) -> Result<Decoder, Error> {
     let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {

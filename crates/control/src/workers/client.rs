@@ -3,6 +3,7 @@
 //! **Invariant:** dropping a response's body closes the connection, which is how a worker learns that nobody wants
 //! the rest.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -11,18 +12,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, UnixStream};
+use tower::ServiceExt;
+
+use super::wire::{Failure, Pool, WireBody};
 
 /// Most bytes of an answer that is read whole.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -33,9 +35,12 @@ pub enum ClientError {
     /// The request could not be built.
     #[error("the request cannot be built: {0}")]
     Request(#[from] http::Error),
-    /// The worker cannot be reached, or the connection broke.
+    /// There is no connection.
     #[error("the worker cannot be reached: {0}")]
-    Connection(#[from] hyper_util::client::legacy::Error),
+    Unreachable(#[source] ConnectError),
+    /// The connection broke.
+    #[error("the connection to the worker broke: {0}")]
+    Connection(#[source] hyper::Error),
     /// The certificates to trust cannot be read.
     #[error("the certificates cannot be used: {0}")]
     Certificates(String),
@@ -69,12 +74,55 @@ pub struct Server<'a> {
 #[derive(Clone, Debug)]
 pub struct WorkerClient(Arc<Inner>);
 
+thread_local! {
+    static LANE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Most threads that have connections of their own; the others share theirs with them.
+const LANES_MAX: usize = 9;
+
+/// Gives this thread, which runs a runtime of its own, connections of its own to every worker and server: who waits for
+/// an answer is who reads its connection then.
+pub fn enter_lane(number: usize) {
+    LANE.set((number + 1) % LANES_MAX);
+}
+
 #[derive(Debug)]
 struct Inner {
-    client: Client<Connector, Full<Bytes>>,
+    /// By lane; the first is that of all threads without one.
+    pools: [Arc<Pool>; LANES_MAX],
+    connector: Connector,
+    /// Where requests go, as far as the slash before the path.
+    server: Uri,
     base: Arc<str>,
     authorization: Option<HeaderValue>,
     socket: Option<Arc<PathBuf>>,
+}
+
+impl Inner {
+    /// The connections of this thread.
+    fn pool(&self) -> &Arc<Pool> {
+        &self.pools[LANE.get()]
+    }
+
+    async fn connect(&self, to: &Uri) -> Result<Stream, ClientError> {
+        self.connector.clone().oneshot(to.clone()).await.map_err(ClientError::Unreachable)
+    }
+
+    /// Sends a request whose URI is a path.
+    async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<WireBody>, ClientError> {
+        if let Some(authority) = self.server.authority() {
+            request.headers_mut().insert(HOST, HeaderValue::from_str(authority.as_str()).map_err(http::Error::from)?);
+        }
+        let failed = |failure| match failure {
+            Failure::Failed(error) => ClientError::Connection(error),
+            Failure::NotSent(_) => ClientError::Unreachable("the connection was closed at once".into()),
+        };
+        match self.pool().send(request).await {
+            Err(Failure::NotSent(request)) => self.pool().send_over(self.connect(&self.server).await?, request).await.map_err(failed),
+            other => other.map_err(failed),
+        }
+    }
 }
 
 impl WorkerClient {
@@ -82,8 +130,14 @@ impl WorkerClient {
     pub fn new(socket: &Path) -> Self {
         let socket = Arc::new(socket.to_owned());
         let connector = Connector::Socket(Arc::clone(&socket));
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_CONNECTIONS_MAX).build(connector);
-        Self(Arc::new(Inner { client, base: "http://worker/v1".into(), authorization: None, socket: Some(socket) }))
+        Self(Arc::new(Inner {
+            pools: std::array::from_fn(|_| Pool::new(IDLE_CONNECTIONS_MAX, None)),
+            connector,
+            server: Uri::from_static("http://worker/"),
+            base: "/v1".into(),
+            authorization: None,
+            socket: Some(socket),
+        }))
     }
 
     /// A client of another server. Connects when it is first used; over TLS only to who proves that it is the server.
@@ -97,12 +151,15 @@ impl WorkerClient {
         http.set_connect_timeout(Some(CONNECT_PATIENCE));
         http.set_keepalive(Some(IDLE_MAX));
         let tls = HttpsConnectorBuilder::new().with_tls_config(tls(server.ca_pem)?).https_or_http().enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(server.idle_connections_max)
-            .build(Connector::Server(tls));
-        Ok(Self(Arc::new(Inner { client, base: server.url.into(), authorization: server.authorization.cloned(), socket: None })))
+        let uri: Uri = server.url.parse().map_err(http::Error::from)?;
+        Ok(Self(Arc::new(Inner {
+            pools: std::array::from_fn(|_| Pool::new(server.idle_connections_max, Some(IDLE_MAX))),
+            connector: Connector::Server(tls),
+            base: uri.path().trim_end_matches('/').into(),
+            server: uri,
+            authorization: server.authorization.cloned(),
+            socket: None,
+        })))
     }
 
     /// Both reach the same process: a worker that is started again has a socket of its own.
@@ -114,8 +171,8 @@ impl WorkerClient {
     ///
     /// # Errors
     /// The worker cannot be reached.
-    pub async fn post(&self, path: &str, headers: &[(&'static str, String)], body: Bytes) -> Result<Response<Incoming>, ClientError> {
-        let mut request = Request::post(self.uri(path)).header("content-type", "application/json");
+    pub async fn post(&self, path: &str, headers: &[(&'static str, String)], body: Bytes) -> Result<Response<WireBody>, ClientError> {
+        let mut request = Request::post(self.path(path)).header(CONTENT_TYPE, "application/json");
         for (name, value) in headers {
             request = request.header(*name, value);
         }
@@ -127,31 +184,32 @@ impl WorkerClient {
     /// # Errors
     /// The worker cannot be reached, or its answer breaks off.
     pub async fn get(&self, path: &str) -> Result<(u16, Bytes), ClientError> {
-        let answer = self.send(Request::get(self.uri(path)), Full::default()).await?;
+        let answer = self.send(Request::get(self.path(path)), Full::default()).await?;
         let status = answer.status().as_u16();
         Ok((status, read_whole(answer.into_body()).await?))
     }
 
-    /// Asks for an address of the server that is not of its API, without the key.
+    /// Asks for a path of the server that is not of its API, without the key.
     ///
     /// # Errors
     /// The server cannot be reached.
-    pub async fn head_of(&self, uri: &str) -> Result<Response<Incoming>, ClientError> {
-        Ok(self.0.client.request(Request::get(uri).body(Full::default())?).await?)
+    pub async fn get_outside(&self, path: &str) -> Result<Response<WireBody>, ClientError> {
+        self.0.send(Request::get(path).body(Full::default())?).await
     }
 
-    async fn send(&self, request: http::request::Builder, body: Full<Bytes>) -> Result<Response<Incoming>, ClientError> {
+    async fn send(&self, request: http::request::Builder, body: Full<Bytes>) -> Result<Response<WireBody>, ClientError> {
         let mut request = request.body(body)?;
         if let Some(authorization) = &self.0.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
-        Ok(self.0.client.request(request).await?)
+        self.0.send(request).await
     }
 
-    fn uri(&self, path: &str) -> String {
+    fn path(&self, path: &str) -> String {
+        let base = &*self.0.base;
         match path.strip_prefix("/v1/") {
-            Some(rest) => format!("{}/{rest}", self.0.base),
-            None => format!("{}{path}", self.0.base.strip_suffix("/v1").unwrap_or(&self.0.base)),
+            Some(rest) => format!("{base}/{rest}"),
+            None => format!("{}{path}", base.strip_suffix("/v1").unwrap_or(base)),
         }
     }
 }
@@ -181,7 +239,7 @@ fn tls(ca_pem: Option<&str>) -> Result<ClientConfig, ClientError> {
 ///
 /// # Errors
 /// It breaks off, or is over the limit.
-pub async fn read_whole(body: Incoming) -> Result<Bytes, ClientError> {
+pub async fn read_whole(body: WireBody) -> Result<Bytes, ClientError> {
     Ok(Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(ClientError::Body)?.to_bytes())
 }
 
@@ -192,7 +250,8 @@ enum Connector {
     Server(HttpsConnector<HttpConnector>),
 }
 
-type ConnectError = Box<dyn std::error::Error + Send + Sync>;
+/// Why there is no connection.
+pub type ConnectError = Box<dyn std::error::Error + Send + Sync>;
 
 impl tower::Service<Uri> for Connector {
     type Response = Stream;
@@ -221,18 +280,9 @@ impl tower::Service<Uri> for Connector {
 }
 
 /// A connection.
-enum Stream {
+pub(super) enum Stream {
     Socket(TokioIo<UnixStream>),
     Server(Box<MaybeHttpsStream<TokioIo<TcpStream>>>),
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        match self {
-            Self::Socket(_) => Connected::new(),
-            Self::Server(stream) => stream.connected(),
-        }
-    }
 }
 
 impl hyper::rt::Read for Stream {

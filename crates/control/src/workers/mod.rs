@@ -18,6 +18,7 @@ mod pool;
 mod process;
 mod supervisor;
 mod upstream;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,11 +29,12 @@ use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_inference::order::{AdapterFile, Order, ReadyReport, Report};
 use tokio::sync::Notify;
 
-pub use client::{ANSWER_BYTES_MAX, ClientError, WorkerClient, read_whole};
+pub use client::{ANSWER_BYTES_MAX, ClientError, WorkerClient, enter_lane, read_whole};
 use pool::{Pool, Turn};
 use process::Launcher;
 pub use upstream::UpstreamSpec;
 use upstream::{Place, Upstreams};
+pub use wire::WireBody;
 
 /// Most requests that wait for a model to be loaded.
 const WAITING_MAX: u32 = 4096;

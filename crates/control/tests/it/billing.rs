@@ -57,7 +57,7 @@ async fn balance(control: &Control, actor: &Actor) -> (i64, i64) {
 
 /// Everything is on the disk, nothing is held, the accounts add up.
 async fn check_ledger(fixture: &Fixture) {
-    fixture.control.flush_usage().await;
+    fixture.control.settle_usage().await;
     let ledger = fixture.control.ledger(&fixture.operator).await.expect("a ledger");
     assert_eq!((ledger.total, ledger.holds, ledger.pending), (NanoUnits::ZERO, 0, 0), "{ledger:?}");
 }
@@ -198,7 +198,7 @@ async fn a_crash_charges_for_what_was_handed_over_and_for_nothing_else() {
     let served = Quantities::tokens(100, 0, 50);
     let ticket = async || try_admit(&fixture.control, &fixture.main, 100, 50).await.expect("admitted");
     use_tokens(&fixture.control, &fixture.main, 100, 50).await;
-    fixture.control.flush_usage().await;
+    fixture.control.settle_usage().await;
     let mut delivered = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
     let mut on_its_way = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
     let running = ticket().await;
@@ -406,7 +406,7 @@ async fn terms_and_credit_are_the_operators() {
     assert_eq!(set(&fixture.operator, json!({"mode": "postpaid", "credit_limit": "3000"})).await, "ok");
     use_tokens(&fixture.control, &other, 1, 1).await;
     assert_eq!(code(try_admit(&fixture.control, &other, 1, 1).await), "insufficient_credit");
-    fixture.control.flush_usage().await;
+    fixture.control.settle_usage().await;
     assert_eq!(set(&fixture.operator, json!({"mode": "prepaid"})).await, "conflict", "it owes something");
     give(&fixture, "other", 3000).await;
     assert_eq!(set(&fixture.operator, json!({"mode": "prepaid"})).await, "ok");
@@ -429,7 +429,7 @@ async fn old_records_go_and_sums_stay() {
     for _ in 0..5 {
         use_tokens(&fixture.control, &fixture.main, 10, 0).await;
     }
-    fixture.control.flush_usage().await;
+    fixture.control.settle_usage().await;
     fixture.clock.advance_ms(401 * 24 * 60 * 60 * 1000);
     fixture.control.keep_billing().await.expect("kept");
     assert!(fixture.control.usage_records(&fixture.main, None, &Default::default()).await.expect("records").data.is_empty());
@@ -461,7 +461,7 @@ async fn an_alert_is_sent_signed_and_once() {
     let ticket = try_admit(&fixture.control, &fixture.main, 1, 0).await;
     assert_eq!(code(ticket), "ok");
     use_tokens(&fixture.control, &fixture.main, 1, 0).await;
-    fixture.control.flush_usage().await;
+    fixture.control.settle_usage().await;
     let control: Arc<Control> = Arc::new(fixture.control.clone());
     let sending = tokio::spawn(async move { control.send_due_webhooks().await });
     let (mut stream, _) = listener.accept().await.expect("a message");

@@ -24,8 +24,9 @@ pub fn routes() -> Router<App> {
 
 async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
     let request = llama::chat::decode_request(&body)?;
-    let answer = app.serving.chat(&actor, &request, arrival.0).await?;
-    if request.stream {
+    let streams = request.stream;
+    let answer = app.serving.chat(&actor, request, arrival.0).await?;
+    if streams {
         let mut encoder = llama::chat::StreamEncoder::new(&answer.head);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
@@ -44,7 +45,7 @@ async fn moderate(
         Some(model) => model,
         None => app.serving.guard_model(&actor).await?,
     };
-    let judged = app.serving.chat(&actor, &judgement_request(model.clone(), request.messages), arrival.0).await?;
+    let judged = app.serving.chat(&actor, judgement_request(model.clone(), request.messages), arrival.0).await?;
     let Finished { answer, receipt, .. } = judged.whole().await?;
     let verdict = answer.choices.first().map_or("", |choice| choice.text.as_str());
     let response = canonical::ModerationResponse { model, results: vec![read_verdict(verdict)?] };

@@ -11,6 +11,7 @@ mod caller;
 mod console;
 mod delivery;
 mod health;
+mod lanes;
 mod llama;
 mod openai;
 mod reply;
@@ -29,17 +30,36 @@ use freehold_inference::order::Device;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use lanes::Lanes;
 pub use server::serve;
 
 /// What every handler has at hand.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+/// The parts of an [`App`].
+pub struct Parts {
     /// The use cases.
     pub control: Control,
     /// Requests to models.
     pub serving: Serving,
     /// Facts about this process.
-    pub facts: Arc<Facts>,
+    pub facts: Facts,
+}
+
+impl App {
+    /// Puts the parts together.
+    pub fn new(control: Control, serving: Serving, facts: Facts) -> Self {
+        Self(Arc::new(Parts { control, serving, facts }))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 /// Facts about this process.

@@ -15,21 +15,23 @@ use super::stream;
 
 /// The routes under a prefix.
 pub fn routes(prefix: &str) -> Router<App> {
-    let routes = Router::new()
-        .route("/chat/completions", post(chat))
-        .route("/completions", post(complete))
-        .route("/embeddings", post(embed))
-        .route("/responses", post(respond))
-        .route("/models", get(list_models))
-        .route("/models/{model}", get(show_model));
-    Router::new().nest(prefix, routes)
+    // Whole paths: a nested router would take each request's path apart again.
+    let path = |rest: &str| format!("{prefix}{rest}");
+    Router::new()
+        .route(&path("/chat/completions"), post(chat))
+        .route(&path("/completions"), post(complete))
+        .route(&path("/embeddings"), post(embed))
+        .route(&path("/responses"), post(respond))
+        .route(&path("/models"), get(list_models))
+        .route(&path("/models/{model}"), get(show_model))
 }
 
 async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
     let request = openai::chat::decode_request(&body)?;
-    let answer = app.serving.chat(&actor, &request, arrival.0).await?;
-    if request.stream {
-        let mut encoder = openai::chat::StreamEncoder::new(&answer.head, request.include_usage);
+    let (streams, include_usage) = (request.stream, request.include_usage);
+    let answer = app.serving.chat(&actor, request, arrival.0).await?;
+    if streams {
+        let mut encoder = openai::chat::StreamEncoder::new(&answer.head, include_usage);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
     let Finished { head, answer, receipt } = answer.whole().await?;
@@ -43,9 +45,10 @@ async fn complete(
     JsonBytes(body): JsonBytes,
 ) -> Result<Response, Refusal> {
     let request = openai::completions::decode_request(&body)?;
-    let answer = app.serving.complete(&actor, &request, arrival.0).await?;
-    if request.stream {
-        let mut encoder = openai::completions::StreamEncoder::new(&answer.head, request.include_usage);
+    let (streams, include_usage) = (request.stream, request.include_usage);
+    let answer = app.serving.complete(&actor, request, arrival.0).await?;
+    if streams {
+        let mut encoder = openai::completions::StreamEncoder::new(&answer.head, include_usage);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
     let Finished { head, answer, receipt } = answer.whole().await?;
@@ -60,8 +63,9 @@ async fn embed(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, 
 
 async fn respond(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
     let (request, echo) = openai::responses::decode_request(&body)?;
-    let answer = app.serving.chat(&actor, &request, arrival.0).await?;
-    if request.stream {
+    let streams = request.stream;
+    let answer = app.serving.chat(&actor, request, arrival.0).await?;
+    if streams {
         let mut encoder = openai::responses::StreamEncoder::new(answer.head.clone(), echo);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }

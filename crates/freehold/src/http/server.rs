@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::caller::Peer;
 use super::delivery::{Delivery, Watched, watch};
+use super::lanes::Lanes;
 
 /// How long a client may take to send the head of a request, or to stay silent between two.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
@@ -26,7 +27,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` resolves; then accepts no more and returns when every connection has ended.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: u32, stop: impl Future<Output = ()>) {
+pub async fn serve(listener: TcpListener, router: Router, lanes: Arc<Lanes>, connections_max: u32, stop: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(connections_max as usize));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -47,13 +48,18 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: u32, 
                 continue;
             }
         };
-        let connection = graceful.watch(connection(stream, peer, router.clone()));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, %peer, "a connection broke");
+        let put = lanes.put(stream, |stream| {
+            let connection = graceful.watch(connection(stream, peer, router.clone()));
+            async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, %peer, "a connection broke");
+                }
+                drop(place);
             }
-            drop(place);
         });
+        if let Err(error) = put {
+            tracing::warn!(%error, "a connection could not be given to its thread");
+        }
     }
     drop(listener);
     graceful.shutdown().await;
