@@ -1,4 +1,4 @@
-//! The door to llama.cpp: the only module with `unsafe` code.
+//! The door to llama.cpp: besides the kernels in `tiles` the only module with `unsafe` code.
 //!
 //! `llama-cpp-2` builds and links llama.cpp, starts its backend and forwards its log. What the engine needs beyond
 //! that wrapper is called here directly: loading adapters while the model is shared, a bound on output rows, logits
@@ -31,6 +31,8 @@ pub fn backend() -> &'static LlamaBackend {
     static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
     BACKEND.get_or_init(|| {
         llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
+        #[cfg(tiles)]
+        super::tiles::register();
         LlamaBackend::init().expect("this is the only place that starts the backend")
     })
 }
