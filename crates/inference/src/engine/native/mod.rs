@@ -60,7 +60,7 @@ pub(crate) enum StepError {
     /// The cache has no room for the step; nothing was changed.
     #[error("the cache has no room for this step")]
     NoRoom,
-    /// The cache cannot grow to so many cells.
+    /// The cache cannot have so many cells; it has as many as before, all of them empty.
     #[error("there is no memory for a cache of {0} cells")]
     NoMemory(u32),
     /// Anything else; the context can no longer be trusted.
@@ -117,27 +117,40 @@ impl Context {
         }
     }
 
-    /// Makes the cache of so many cells; what it holds stays, an adapter has to be set again. False if llama.cpp
-    /// refuses; the context must then not be used any more.
-    pub fn resize(&mut self, cells: u32) -> bool {
+    /// Makes the cache of so many cells; what it holds stays, an adapter has to be set again.
+    ///
+    /// # Errors
+    /// There is no memory for so many: the cache is as large as before and holds nothing that can be relied on. A
+    /// fatal error if not even that can be had again; the context must then not be used any more.
+    pub fn resize(&mut self, cells: u32) -> Result<(), StepError> {
         // SAFETY: llama.cpp says how many bytes it needs, and writes no more than it is told there are.
         let (state, size) = unsafe {
             let size = sys::llama_state_get_size(self.context.as_ptr());
-            let mut state = Vec::<u8>::with_capacity(size);
+            let mut state = Vec::<u8>::new();
+            state.try_reserve_exact(size).map_err(|_| StepError::NoMemory(cells))?;
             let written = sys::llama_state_get_data(self.context.as_ptr(), state.as_mut_ptr(), size);
             state.set_len(written.min(size));
             (state, size)
         };
         if size == 0 || state.len() != size {
-            return false;
+            return Err(StepError::Fatal(-1));
         }
         // The old cache goes before the new one comes: both and the copy would be more than the order allows.
         self.free();
-        let Some(other) = Self::new(&self.model, &ContextOptions { cells, ..self.options }) else { return false };
+        let Some(other) = Self::new(&self.model, &ContextOptions { cells, ..self.options }) else {
+            drop(state);
+            *self = Self::new(&self.model, &self.options).ok_or(StepError::Fatal(-1))?;
+            return Err(StepError::NoMemory(cells));
+        };
         // SAFETY: the bytes are what a context of the same model wrote, and it reads no more than it is told there are.
         let read = unsafe { sys::llama_state_set_data(other.context.as_ptr(), state.as_ptr(), state.len()) };
         *self = other;
-        read == state.len()
+        if read == state.len() { Ok(()) } else { Err(StepError::Fatal(-1)) }
+    }
+
+    /// Cells of the cache.
+    pub fn cells(&self) -> u32 {
+        self.options.cells
     }
 
     fn free(&mut self) {

@@ -17,10 +17,9 @@ use crate::engine::Token;
 #[derive(Debug)]
 pub(crate) struct Model {
     model: NonNull<sys::llama_model>,
-    /// Of this model, or of `words`.
     vocabulary: NonNull<sys::llama_vocab>,
     /// The same file without its weights, if these were loaded without the vocabulary.
-    words: Option<Box<Model>>,
+    words: OnceLock<Box<Model>>,
 }
 
 // SAFETY: after loading, llama.cpp only reads the model, except for the list of adapters, which `Adapter::load` and
@@ -45,27 +44,32 @@ enum Parts {
 
 impl Model {
     /// Loads a file; `None` when llama.cpp refuses it (its log says why).
-    ///
-    /// Reading the vocabulary takes about as long as everything else of a small model, so that is done beside it.
-    pub fn load(path: &Path, options: &ModelOptions) -> Option<Self> {
-        let (weights, words) = std::thread::scope(|scope| {
-            let words = std::thread::Builder::new().name("vocabulary".to_owned()).spawn_scoped(scope, || Self::load_vocabulary(path));
-            let weights = Self::load_parts(path, options, Parts::Weights);
-            (weights, words.map(|words| words.join().ok().flatten()))
+    pub fn load(path: &Path, options: &ModelOptions) -> Option<Arc<Self>> {
+        Self::load_with(path, options, &|_| ()).map(|(model, ())| model)
+    }
+
+    /// Loads a file and makes something of the model that does not need the vocabulary. Reading that takes about as
+    /// long as everything else of a small model, so both are done at once.
+    pub fn load_with<T: Send>(path: &Path, options: &ModelOptions, make: &(dyn Fn(&Arc<Self>) -> T + Sync)) -> Option<(Arc<Self>, T)> {
+        let load = |parts| {
+            let model = Arc::new(Self::load_parts(path, options, parts)?);
+            let made = make(&model);
+            Some((model, made))
+        };
+        let (words, weights) = std::thread::scope(|scope| {
+            let weights = std::thread::Builder::new().name("weights".to_owned()).spawn_scoped(scope, || load(Parts::Weights));
+            // A vocabulary is many small pieces of memory, which the main thread gets more cheaply.
+            (Self::load_vocabulary(path), weights.ok().and_then(|weights| weights.join().ok().flatten()))
         });
-        let Ok(words) = words else { return Self::load_parts(path, options, Parts::All) };
         let words = words?;
-        match weights {
-            Some(mut weights) if weights.vocabulary_size() == words.vocabulary_size() => {
-                weights.vocabulary = words.vocabulary;
-                weights.words = Some(Box::new(words));
-                Some(weights)
-            }
-            _ => {
-                tracing::debug!("the file does not say how large its vocabulary is; it is loaded in one go");
-                Self::load_parts(path, options, Parts::All)
-            }
+        if let Some((model, made)) = weights
+            && model.vocabulary_size() == words.vocabulary_size()
+            && model.words.set(Box::new(words)).is_ok()
+        {
+            return Some((model, made));
         }
+        tracing::debug!("the file does not say how large its vocabulary is; it is loaded in one go");
+        load(Parts::All)
     }
 
     /// Loads only what the file says about the model, not its weights.
@@ -91,7 +95,7 @@ impl Model {
                 sys::llama_model_free(model.as_ptr());
                 return None;
             };
-            Some(Self { model, vocabulary, words: None })
+            Some(Self { model, vocabulary, words: OnceLock::new() })
         }
     }
 
@@ -101,7 +105,7 @@ impl Model {
     }
 
     fn vocab(&self) -> *const sys::llama_vocab {
-        self.vocabulary.as_ptr()
+        self.words.get().map_or(self.vocabulary, |words| words.vocabulary).as_ptr()
     }
 
     /// Number of tokens in the vocabulary.
