@@ -35,7 +35,6 @@ fn compile(sources: &Path) {
     cc::Build::new()
         .cpp(true)
         .std("c++17")
-        .flag("-march=native")
         .warnings(false)
         .include(ggml.join("include"))
         .include(ggml.join("src"))
