@@ -154,7 +154,7 @@ async fn an_optimized_model_goes_back_to_its_original() {
     fs::remove_file(it.folder("c").join("a.gguf")).expect("removed");
     let gone = control.revert_model(operator, "c").await.expect_err("the original is gone");
     assert!(gone.message.contains("add it again"), "{}", gone.message);
-    assert!(it.folder("c").join("a.q8_0.gguf").is_file());
+    assert!(it.folder("c").join("c.q8_0.gguf").is_file());
 }
 
 #[tokio::test]
