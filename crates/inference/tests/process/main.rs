@@ -11,12 +11,11 @@ use freehold_inference::order::{OptimizeOrder, Order, Quantization, QuantizeOrde
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-const CASES: [(&str, fn()); 8] = [
+const CASES: [(&str, fn()); 7] = [
     ("devices_are_listed", devices_are_listed),
     ("a_worker_serves_until_its_input_closes", a_worker_serves_until_its_input_closes),
     ("a_terminated_worker_finishes_its_answer", a_terminated_worker_finishes_its_answer),
     ("a_task_whose_service_goes_away_leaves_nothing", a_task_whose_service_goes_away_leaves_nothing),
-    ("a_worker_without_memory_for_a_larger_cache_goes_on", a_worker_without_memory_for_a_larger_cache_goes_on),
     ("a_damaged_model_is_reported", a_damaged_model_is_reported),
     ("a_line_that_is_no_order_is_reported", a_line_that_is_no_order_is_reported),
     ("a_spare_worker_without_an_order_just_ends", a_spare_worker_without_an_order_just_ends),
@@ -132,48 +131,6 @@ fn rest(mut answer: BufReader<UnixStream>) -> String {
     let mut text = String::new();
     answer.read_to_string(&mut text).unwrap();
     text
-}
-
-/// Asks for one token after so many, and gives the whole answer.
-fn ask_after(socket: &Path, prompt_tokens: u32) -> String {
-    let prompt: Vec<u32> = (100..100 + prompt_tokens).collect();
-    let body = format!(r#"{{"model": "starter", "prompt": {prompt:?}, "max_tokens": 1}}"#);
-    let mut stream = UnixStream::connect(socket).unwrap();
-    write!(stream, "POST /v1/completions HTTP/1.1\r\nhost: worker\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-        .unwrap();
-    rest(BufReader::new(stream))
-}
-
-/// Limits the memory of a process to what it has and some more, or to nothing (`None`).
-fn limit_memory(pid: u32, more_bytes: Option<u64>) {
-    let limit = more_bytes.map_or("unlimited".to_owned(), |more| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:")).unwrap();
-        let kib: u64 = size.trim().trim_end_matches(" kB").parse().unwrap();
-        (kib * 1024 + more).to_string()
-    });
-    let done = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--as={limit}:unlimited")]).status().unwrap();
-    assert!(done.success());
-}
-
-fn a_worker_without_memory_for_a_larger_cache_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("worker.sock");
-    let Order::Serve(order) = serve(starter(), socket.clone()) else { panic!("it is an order to serve") };
-    let mut worker = Worker::ordered(&Order::Serve(ServeOrder { context_tokens: Some(8192), ..order }));
-    assert!(matches!(worker.report(), Report::Ready(_)));
-    let answer = ask(&socket, 300);
-    // With what the old cache gives back too little for 6000 tokens, and enough for everything small.
-    limit_memory(worker.child.id(), Some(72 << 20));
-    let refused = ask_after(&socket, 6000);
-    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("not enough memory"), "{refused}");
-    let text = rest(answer);
-    assert!(text.contains("data: [DONE]") && !text.contains("\"error\""), "who has room goes on: {text}");
-    limit_memory(worker.child.id(), None);
-    let served = ask_after(&socket, 6000);
-    assert!(served.starts_with("HTTP/1.1 200"), "with memory again: {served}");
-    worker.close_input();
-    assert!(worker.ended().success());
 }
 
 fn devices_are_listed() {
