@@ -140,6 +140,30 @@ impl Store {
         })
     }
 
+    /// Another file of a model is served from now on: what the row says of files, weights and measurements is written.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
+    pub fn change_model_file(&self, model: &ModelRow, event: Option<&TrailRow>) -> Result<(), StoreError> {
+        const SQL: &str = "UPDATE models SET path = ?2, original_path = ?3, sha256 = ?4, size = ?5, quantization = ?6, \
+                           parameter_count = ?7, kv_bytes_per_token = ?8, measurements = ?9 WHERE id = ?1";
+        self.write(Durability::Full, |transaction| {
+            let values = params![
+                model.id.to_string(),
+                model.path,
+                model.original_path,
+                model.sha256,
+                signed(model.size_bytes),
+                model.quantization,
+                signed(model.parameter_count),
+                signed(model.kv_bytes_per_token),
+                model.measurements_json,
+            ];
+            change_one(transaction, SQL, values)?;
+            trail::insert(transaction, event)
+        })
+    }
+
     /// Removes a model and its adapters.
     ///
     /// # Errors

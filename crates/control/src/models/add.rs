@@ -370,7 +370,7 @@ fn step_text(progress: &Progress) -> String {
     }
 }
 
-async fn summarise(path: &Path) -> Result<GgufSummary, Error> {
+pub(super) async fn summarise(path: &Path) -> Result<GgufSummary, Error> {
     let path = path.to_owned();
     tokio::task::spawn_blocking(move || gguf::summarise(&path)).await.map_err(Error::internal)?.map_err(unreadable)
 }

@@ -54,6 +54,16 @@ impl Folder {
         remove(&self.work());
     }
 
+    /// Removes a file if it lies in the folder itself.
+    pub(super) fn remove_file(&self, file: &Path) {
+        if file.parent() != Some(&self.0) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(file) {
+            tracing::warn!(path = %file.display(), %error, "cannot be removed");
+        }
+    }
+
     /// Removes the folder and all that is in it.
     pub(super) fn remove(&self) {
         remove(&self.0);

@@ -6,6 +6,7 @@
 mod add;
 pub(crate) mod files;
 mod name;
+mod revert;
 pub(crate) mod upstream;
 mod view;
 
@@ -108,11 +109,7 @@ impl Control {
             return self.remove_upstream(actor, row).await;
         }
         let (row, adapters) = self.visible_model(actor, name).await?;
-        let open = self.store(|store| store.open_operations()).await?;
-        if open.iter().any(|operation| operation.subject.eq_ignore_ascii_case(row.name.as_str())) {
-            let message = format!("An operation works on `{}`: wait for its end or cancel it (`freehold operation list`).", row.name);
-            return Err(Error::new(ErrorCode::Conflict, message));
-        }
+        self.check_no_operation(&row.name).await?;
         let view = self.model_view(row.clone(), adapters.into_iter().map(|adapter| adapter.name).collect())?;
         let event = self.event(Some(&actor.by()), None, "model.removed", &row.id.to_string(), json!({"name": row.name.as_str()}));
         self.store(move |store| store.delete_model(row.id, Some(&event))).await?;
@@ -136,6 +133,15 @@ impl Control {
         permit(actor, Action::ManageModels)?;
         let budget = self.settings().memory_budget_bytes;
         Ok(catalogue::entries().iter().map(|entry| CatalogueView::new(entry, budget)).collect())
+    }
+
+    async fn check_no_operation(&self, model: &ModelName) -> Result<(), Error> {
+        let open = self.store(|store| store.open_operations()).await?;
+        if open.iter().any(|operation| operation.subject.eq_ignore_ascii_case(model.as_str())) {
+            let message = format!("An operation works on `{model}`: wait for its end or cancel it (`freehold operation list`).");
+            return Err(Error::new(ErrorCode::Conflict, message));
+        }
+        Ok(())
     }
 
     async fn visible_upstream(&self, actor: &Actor, name: &str) -> Result<Option<UpstreamRow>, Error> {

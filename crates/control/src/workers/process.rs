@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use freehold_inference::engine::PROCESS_ENVIRONMENT;
@@ -28,7 +29,7 @@ const REPORT_BYTES_MAX: usize = 1 << 20;
 pub struct Launcher {
     program: PathBuf,
     arguments: Vec<String>,
-    keep_spare: bool,
+    keep_spare: AtomicBool,
     spare: Mutex<Option<WorkerProcess>>,
 }
 
@@ -43,7 +44,7 @@ pub struct WorkerProcess {
 impl Launcher {
     /// `program` with `arguments` must be a program that takes an [`Order`] on standard input.
     pub fn new(program: PathBuf, arguments: Vec<String>, keep_spare: bool) -> Self {
-        Self { program, arguments, keep_spare, spare: Mutex::new(None) }
+        Self { program, arguments, keep_spare: AtomicBool::new(keep_spare), spare: Mutex::new(None) }
     }
 
     /// Starts a process and gives it its order.
@@ -62,11 +63,8 @@ impl Launcher {
 
     /// Starts the spare process, if one is wanted and none waits.
     pub fn prepare_spare(&self) {
-        if !self.keep_spare {
-            return;
-        }
         let mut spare = self.spare.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if spare.as_mut().is_some_and(WorkerProcess::is_alive) {
+        if !self.keep_spare.load(Relaxed) || spare.as_mut().is_some_and(WorkerProcess::is_alive) {
             return;
         }
         match self.spawn() {
@@ -77,6 +75,7 @@ impl Launcher {
 
     /// Ends the spare process and starts no other.
     pub fn drop_spare(&self) {
+        self.keep_spare.store(false, Relaxed);
         drop(self.take_spare());
     }
 

@@ -15,6 +15,9 @@ use super::{ModelSpec, Shared, WorkerClient};
 /// How often idle models are looked for.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
 
+/// How long after a load the next spare process is started.
+const SPARE_PAUSE: Duration = Duration::from_secs(1);
+
 /// How a worker's life ended.
 enum End {
     Stopped,
@@ -74,7 +77,7 @@ async fn live(shared: &Arc<Shared>, spec: &ModelSpec, stop: &Notify) -> End {
     tracing::info!(model = %spec.name, load_ms = report.load_ms, context_tokens = report.context_tokens, "the model is loaded");
     let serves = shared.pool().ready(&spec.name, WorkerClient::new(&socket), process.pid(), report, Instant::now());
     shared.changed.notify_waiters();
-    shared.launcher.prepare_spare();
+    tokio::spawn(prepare_spare_later(Arc::downgrade(shared)));
     let end = if serves {
         tokio::select! {
             status = process.ended() => Some(End::Lost(status)),
@@ -94,6 +97,14 @@ async fn live(shared: &Arc<Shared>, spec: &ModelSpec, stop: &Notify) -> End {
         tracing::debug!(%error, "the worker's socket was gone");
     }
     end
+}
+
+/// The request that the model was loaded for has the processor first.
+async fn prepare_spare_later(shared: Weak<Shared>) {
+    tokio::time::sleep(SPARE_PAUSE).await;
+    if let Some(shared) = shared.upgrade() {
+        shared.launcher.prepare_spare();
+    }
 }
 
 async fn wait_until_ready(process: &mut WorkerProcess) -> Result<ReadyReport, String> {

@@ -133,6 +133,31 @@ async fn a_new_representation_is_served_and_the_original_stays() {
 }
 
 #[tokio::test]
+async fn an_optimized_model_goes_back_to_its_original() {
+    let it = models(FakeRunner::default(), FakeHost::default()).await;
+    let (control, operator) = (&it.made.control, &it.made.operator);
+    let path = it.file("a.gguf", &model(2));
+    let plain = it.add(from(&path)).await;
+    assert_eq!(code(control.revert_model(operator, "a").await), "conflict", "nothing was made of it");
+    assert_eq!(code(control.revert_model(operator, "nobody").await), "model_not_found");
+
+    it.add(NewModel { optimize: Some(true), name: Some("b".to_owned()), ..from(&path) }).await;
+    let reverted = control.revert_model(operator, "b").await.expect("reverted");
+    assert_eq!((&reverted.sha256, &reverted.quantization, reverted.size_bytes), (&plain.sha256, &plain.quantization, plain.size_bytes));
+    assert_eq!(reverted.measurements.iter().position(|measured| measured.served), Some(0));
+    assert_eq!(control.model(operator, "b").await.expect("shown"), reverted);
+    let mut files: Vec<_> = fs::read_dir(it.folder("b")).expect("the folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["a.gguf"], "what was made of it is gone");
+
+    it.add(NewModel { quantize: Some(Representation::Q8_0), name: Some("c".to_owned()), ..from(&path) }).await;
+    fs::remove_file(it.folder("c").join("a.gguf")).expect("removed");
+    let gone = control.revert_model(operator, "c").await.expect_err("the original is gone");
+    assert!(gone.message.contains("add it again"), "{}", gone.message);
+    assert!(it.folder("c").join("c.q8_0.gguf").is_file());
+}
+
+#[tokio::test]
 async fn what_fails_says_why_and_leaves_nothing() {
     let it = models(FakeRunner { fails: true, ..FakeRunner::default() }, FakeHost::default()).await;
     let good = it.file("good.gguf", &model(2));

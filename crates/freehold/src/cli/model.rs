@@ -53,6 +53,11 @@ pub enum ModelCommand {
         /// Its name
         name: String,
     },
+    /// Serve the original of an optimized or quantized model again, and remove what was made of it
+    Revert {
+        /// Its name
+        name: String,
+    },
     /// LoRA adapters of a model, used as `model:adapter`
     #[command(subcommand)]
     Adapter(AdapterCommand),
@@ -207,6 +212,10 @@ pub async fn run(client: &Client, command: ModelCommand) -> anyhow::Result<ExitC
         }
         ModelCommand::Unload { name } => {
             done(client, &client.post(&format!("{}/unload", path(&name)), &json!({})).await?, &format!("{name} is unloaded."))
+        }
+        ModelCommand::Revert { name } => {
+            let model = client.post(&format!("{}/revert", path(&name)), &json!({})).await?;
+            done(client, &model, &format!("{name} is served as it came, in {}.", output::cell(&model["quantization"])));
         }
         ModelCommand::Adapter(command) => adapter(client, command).await?,
     }

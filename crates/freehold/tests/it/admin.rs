@@ -110,7 +110,15 @@ fn quantizing_reports_size_and_perplexity_before_and_after() {
     body["model"] = json!("small");
     assert_eq!(service.post(&service.key, "/v1/chat/completions", &body).0, 200);
     let copy = service.data.path().join("models/small");
-    assert!(copy.is_dir());
+    assert!(copy.join("small.q4_0.gguf").is_file());
+
+    let noted = service.try_cli(&["model", "revert", "small"]);
+    assert!(String::from_utf8_lossy(&noted.stderr).contains("Q4_1"), "{noted:?}");
+    assert!(!copy.join("small.q4_0.gguf").exists());
+    assert_eq!(service.post(&service.key, "/v1/chat/completions", &body).0, 200, "the original answers");
+    let again = service.try_cli(&["model", "revert", "small"]);
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("as it came"), "{again:?}");
+
     service.cli(&["model", "remove", "small"]);
     assert!(!copy.exists(), "its files are removed with it");
     assert!(super::support::starter().exists(), "the file it came from stays");

@@ -23,6 +23,9 @@ use super::gate::Figures;
 use super::native::{Adapter, Batch, Context, StepError};
 use super::schedule::{AdapterKey, Operation, Plan, Scheduler, Scope, SequenceKey, Ticket, Work};
 
+/// When a request may be sent again for which there was no memory.
+const RETRY_AFTER_S: u32 = 10;
+
 /// What the engine's thread is asked to do.
 pub(crate) enum Command {
     Generate(Box<Submission>),
@@ -209,6 +212,7 @@ impl Driver {
         if !self.scheduler.has_work() {
             return Ok(());
         }
+        self.refuse_too_long();
         let mut plan = std::mem::take(&mut self.state.plan);
         self.scheduler.plan(&mut plan);
         let result = self.compute(&plan);
@@ -228,7 +232,10 @@ impl Driver {
 
     /// False if there was no room and everything starts again.
     fn compute(&mut self, plan: &Plan) -> Result<bool, StepError> {
-        let is_whole = self.change_cache(&plan.operations)?;
+        let is_whole = match self.change_cache(&plan.operations) {
+            Err(StepError::NoMemory(cells)) => return Ok(self.stay_small(plan, cells)),
+            result => result?,
+        };
         if plan.rows.is_empty() {
             return Ok(true);
         }
@@ -268,10 +275,9 @@ impl Driver {
                 }
                 Operation::Share { source, target, length } => self.context.share(source, target, length),
                 Operation::Resize(cells) => {
-                    if !self.context.resize(cells) {
-                        return Err(StepError::NoMemory(cells));
-                    }
+                    // A new context has no adapter, also one that had to stay as it was.
                     self.state.adapter = None;
+                    self.context.resize(cells)?;
                 }
                 Operation::Park { slot, ticket } => drop(self.state.parked.insert(ticket, self.context.copy_out(slot))),
                 Operation::Restore { ticket, target, length } => {
@@ -296,6 +302,33 @@ impl Driver {
         }
         self.scheduler.restart();
         Ok(false)
+    }
+
+    /// Goes on with the cache as it is, from the beginning: there is no memory for a larger one.
+    fn stay_small(&mut self, plan: &Plan, cells: u32) -> bool {
+        let has = self.context.cells();
+        tracing::warn!(wanted = cells, has, "there is no memory for a larger cache; all sequences start again in the one there is");
+        for &(sequence, cached_tokens) in &plan.admitted {
+            self.started(sequence, cached_tokens);
+        }
+        self.scheduler.stay_at(has);
+        false
+    }
+
+    /// Fails the requests that alone are too long for a cache that could not grow.
+    fn refuse_too_long(&mut self) {
+        while let Some((sequence, tokens_max)) = self.scheduler.too_long() {
+            let request = self.state.answers[sequence].as_ref().map(|answer| answer.request);
+            match request.and_then(|request| self.remove(request)) {
+                Some(request) => {
+                    let message = format!(
+                        "There is not enough memory for a context this long now: {tokens_max} tokens fit. Try again later or shorten the prompt."
+                    );
+                    request.fail(Error::new(ErrorCode::Unavailable, message).with_retry_after_s(RETRY_AFTER_S));
+                }
+                None => self.scheduler.finish(sequence),
+            }
+        }
     }
 
     fn started(&mut self, sequence: SequenceKey, cached_tokens: u32) {

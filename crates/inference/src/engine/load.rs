@@ -1,7 +1,7 @@
 //! From an order to a loaded model and a context that fits.
 //!
 //! Decides how many tokens the cache holds and how many layers go to a GPU. Fast on purpose: no warm-up run, the
-//! file is mapped, and whatever only some requests need is made when the first of them comes.
+//! vocabulary is read beside the weights, and whatever only some requests need is made when the first of them comes.
 //!
 //! **Invariant:** a model that cannot be served is refused here, with a message for the operator.
 
@@ -95,30 +95,9 @@ pub(crate) fn load(order: &ServeOrder) -> Result<Loaded, LoadError> {
     let gpus: Vec<&Device> = devices.iter().filter(|device| device.kind == "gpu" || device.kind == "integrated-gpu").collect();
     let gpu_layers = order.gpu_layers.unwrap_or_else(|| layers_that_fit(path, &gpus));
     let gpu_layers = if gpus.is_empty() { 0 } else { gpu_layers };
-    let model = Model::load(path, &ModelOptions { gpu_layers }).ok_or_else(|| LoadError::Refused { path: path.clone() })?;
-    let model = Arc::new(model);
-    let architecture = model.metadata("general.architecture").unwrap_or_default();
-    if !model.is_plain_decoder() {
-        return Err(LoadError::Unsupported(architecture));
-    }
-    let threads =
-        order.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)));
-    let sequences_max = order.sequences_max.clamp(1, SEQUENCES_LIMIT * 3 / 4);
-    let slots = (sequences_max * 2 + 32).min(SEQUENCES_LIMIT);
-    let cell_bytes = cell_bytes(&model, &architecture);
-    let cells = cells(order, &model, cell_bytes)?;
-    // Other architectures may compute positions in another way in a longer cache.
-    let cells_start = if architecture == "llama" { cells.min(CELLS_START) } else { cells };
-    let options = ContextOptions {
-        cells: cells_start,
-        batch_tokens_max: BATCH_TOKENS_MAX,
-        outputs_max: slots,
-        sequences: slots,
-        threads,
-        embeddings: false,
-    };
-    let cache_bytes = u64::from(cells_start) * cell_bytes;
-    let context = Context::new(&model, &options).ok_or(LoadError::NoContext { cells: cells_start, bytes: cache_bytes })?;
+    let refused = || LoadError::Refused { path: path.clone() };
+    let (model, made) = Model::load_with(path, &ModelOptions { gpu_layers }, &|model| make(order, model)).ok_or_else(refused)?;
+    let Made { context, architecture, cells, cells_start, cell_bytes, sequences_max, slots, threads } = made?;
     let info = EngineInfo {
         sequence_tokens_max: model.trained_context().max(1).min(cells),
         context_tokens: cells,
@@ -133,6 +112,44 @@ pub(crate) fn load(order: &ServeOrder) -> Result<Loaded, LoadError> {
         vocabulary_size: model.vocabulary_size(),
     };
     Ok(Loaded { model, context, cells_start, info, sequences_max, slots, threads })
+}
+
+/// What can be made before the vocabulary is read.
+struct Made {
+    context: Context,
+    architecture: String,
+    cells: u32,
+    cells_start: u32,
+    cell_bytes: u64,
+    sequences_max: u32,
+    slots: u32,
+    threads: u32,
+}
+
+fn make(order: &ServeOrder, model: &Arc<Model>) -> Result<Made, LoadError> {
+    let architecture = model.metadata("general.architecture").unwrap_or_default();
+    if !model.is_plain_decoder() {
+        return Err(LoadError::Unsupported(architecture));
+    }
+    let threads =
+        order.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)));
+    let sequences_max = order.sequences_max.clamp(1, SEQUENCES_LIMIT * 3 / 4);
+    let slots = (sequences_max * 2 + 32).min(SEQUENCES_LIMIT);
+    let cell_bytes = cell_bytes(model, &architecture);
+    let cells = cells(order, model, cell_bytes)?;
+    // Other architectures may compute positions in another way in a longer cache.
+    let cells_start = if architecture == "llama" { cells.min(CELLS_START) } else { cells };
+    let options = ContextOptions {
+        cells: cells_start,
+        batch_tokens_max: BATCH_TOKENS_MAX,
+        outputs_max: slots,
+        sequences: slots,
+        threads,
+        embeddings: false,
+    };
+    let cache_bytes = u64::from(cells_start) * cell_bytes;
+    let context = Context::new(model, &options).ok_or(LoadError::NoContext { cells: cells_start, bytes: cache_bytes })?;
+    Ok(Made { context, architecture, cells, cells_start, cell_bytes, sequences_max, slots, threads })
 }
 
 fn control_texts(model: &Model) -> Vec<String> {

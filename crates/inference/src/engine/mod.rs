@@ -17,6 +17,8 @@ pub(crate) mod native;
 mod sampler;
 mod schedule;
 mod text;
+#[cfg(tiles)]
+mod tiles;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -34,7 +34,6 @@ pub(super) fn measure(name: &str, path: &Path, threads: u32) -> Result<Measureme
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     let model = Model::load(path, &ModelOptions { gpu_layers: 0 }).ok_or_else(|| TaskError::Refused { path: path.to_owned() })?;
     let failed = |reason: String| TaskError::Measurement { path: path.to_owned(), reason };
-    let model = Arc::new(model);
     let mut bench = Bench::new(&model, threads).map_err(failed)?;
     let prompt_tokens_per_s = bench.prompt_speed().map_err(failed)?;
     let decode_tokens_per_s = bench.decode_speed().map_err(failed)?;

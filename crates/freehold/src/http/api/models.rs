@@ -23,6 +23,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list, add))
         .routes(routes!(show, change, remove))
         .routes(routes!(unload))
+        .routes(routes!(revert))
         .routes(routes!(list_adapters, add_adapter))
         .routes(routes!(remove_adapter))
         .routes(routes!(catalogue))
@@ -76,6 +77,12 @@ async fn remove(State(app): State<App>, Caller(actor): Caller, Path(model): Path
 #[utoipa::path(post, path = "/models/{model}/unload", tag = "models", params(("model" = String, Path, description = "Name.")), responses((status = 200, body = ModelView), (status = "default", body = Refused)))]
 async fn unload(State(app): State<App>, Caller(actor): Caller, Path(model): Path<String>) -> Result<JsonBody<ModelView>, Refusal> {
     Ok(JsonBody(app.serving.unload_model(&actor, &model).await?))
+}
+
+/// Serves the original of an optimized or quantized model again, and removes the representation that was made of it.
+#[utoipa::path(post, path = "/models/{model}/revert", tag = "models", params(("model" = String, Path, description = "Name.")), responses((status = 200, body = ModelView), (status = "default", body = Refused)))]
+async fn revert(State(app): State<App>, Caller(actor): Caller, Path(model): Path<String>) -> Result<JsonBody<ModelView>, Refusal> {
+    Ok(JsonBody(app.control.revert_model(&actor, &model).await?))
 }
 
 /// Lists the adapters of a model.

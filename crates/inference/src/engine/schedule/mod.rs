@@ -167,6 +167,8 @@ impl Sequence {
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     limits: Limits,
+    /// `Limits::cells` as it was ordered; the limit is lower while there is no memory for so many.
+    cells_ordered: u32,
     cells: Cells,
     shares: Shares,
     sequences: Vec<Option<Sequence>>,
@@ -189,6 +191,7 @@ impl Scheduler {
         debug_assert!(limits.slots >= limits.sequences_max, "every running sequence has a slot");
         Self {
             limits,
+            cells_ordered: limits.cells,
             cells: Cells::new(limits.cells_start.min(limits.cells), limits.slots),
             shares: Shares::default(),
             sequences: Vec::new(),
@@ -207,7 +210,11 @@ impl Scheduler {
 
     /// Adds a sequence to its share's queue.
     pub fn submit(&mut self, work: Work) -> SequenceKey {
-        debug_assert!(!work.tokens.is_empty() && work.tokens.len() < self.limits.cells as usize);
+        debug_assert!(!work.tokens.is_empty() && work.tokens.len() < self.cells_ordered as usize);
+        if !self.has_work() {
+            // Perhaps there is memory again.
+            self.limits.cells = self.cells_ordered;
+        }
         let share = self.shares.enter(&work.share);
         let sequence = Sequence {
             share,
@@ -357,6 +364,24 @@ impl Scheduler {
         }
         self.operations.clear();
         self.operations.push(Operation::ClearAll);
+    }
+
+    /// The cache could not grow: it has so many cells, and as long as there is work it stays so. As
+    /// [`Scheduler::restart`] otherwise.
+    pub fn stay_at(&mut self, cells: u32) {
+        self.restart();
+        self.cells.reset(cells);
+        self.limits.cells = cells;
+    }
+
+    /// A sequence that needs more cells than there are, and how many there are.
+    pub fn too_long(&self) -> Option<(SequenceKey, u32)> {
+        let cells = self.limits.cells;
+        if cells == self.cells_ordered {
+            return None;
+        }
+        let is_too_long = |sequence: &Sequence| sequence.tokens.len() > cells as usize;
+        self.sequences.iter().position(|sequence| sequence.as_ref().is_some_and(is_too_long)).map(|key| (key, cells))
     }
 
     fn sequence(&self, key: SequenceKey) -> &Sequence {

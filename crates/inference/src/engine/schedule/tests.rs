@@ -96,6 +96,9 @@ struct World {
     cached: HashMap<SequenceKey, u32>,
     /// Tokens seen by scope.
     known: HashMap<Scope, HashSet<Vec<Token>>>,
+    /// The cache may not grow; who had to go for that.
+    is_short_of_memory: bool,
+    refused: Vec<SequenceKey>,
 }
 
 fn limits() -> Limits {
@@ -113,6 +116,8 @@ impl World {
             first: HashMap::new(),
             cached: HashMap::new(),
             known: HashMap::new(),
+            is_short_of_memory: false,
+            refused: Vec::new(),
         }
     }
 
@@ -139,8 +144,28 @@ impl World {
         key
     }
 
+    /// False if the plan's growth was refused.
+    fn grows(&mut self) -> bool {
+        let refused = |operation: &Operation| matches!(operation, Operation::Resize(cells) if *cells > self.cache.cells);
+        if !self.is_short_of_memory || !self.plan.operations.iter().any(refused) {
+            return true;
+        }
+        self.cache.slots.clear();
+        self.cache.parked.clear();
+        self.scheduler.stay_at(self.cache.cells);
+        false
+    }
+
     fn step(&mut self) -> bool {
+        while let Some((key, _)) = self.scheduler.too_long() {
+            self.scheduler.finish(key);
+            self.left.remove(&key);
+            self.refused.push(key);
+        }
         self.scheduler.plan(&mut self.plan);
+        if !self.grows() {
+            return true;
+        }
         self.cache.apply(&self.plan);
         if self.plan.rows.is_empty() {
             assert!(!self.scheduler.has_work(), "with work to do a step has rows");
@@ -220,6 +245,26 @@ fn equal_prompts_under_other_salts_share_nothing() {
     // The key of a finished sequence is used again, so the map holds the last one: found under its own salt.
     assert_eq!(cached, [199]);
     assert_eq!(world.cache.computed, 3 * 203 + 4);
+}
+
+#[test]
+fn without_memory_for_growth_only_what_is_too_long_is_refused() {
+    let mut world = World::new(limits());
+    world.is_short_of_memory = true;
+    let long = world.submit("long", 1, prompt(0, 2000), 4);
+    let growing = world.submit("growing", 1, prompt(100_000, 900), 300);
+    let short: Vec<SequenceKey> = (0..6).map(|index| world.submit("short", 2, prompt(10_000 * (index + 1), 300), 20)).collect();
+    world.run();
+    world.refused.sort_unstable();
+    assert_eq!(world.refused, [long, growing]);
+    assert!(short.iter().all(|key| world.first.contains_key(key)));
+    assert_eq!(world.cache.cells, 1024);
+
+    world.is_short_of_memory = false;
+    world.submit("long", 1, prompt(0, 2000), 4);
+    world.run();
+    assert_eq!(world.refused.len(), 2, "with memory again it is served");
+    assert!(world.cache.cells > 2000);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The door to llama.cpp: the only module with `unsafe` code.
+//! The door to llama.cpp: besides the kernels in `tiles` the only module with `unsafe` code.
 //!
 //! `llama-cpp-2` builds and links llama.cpp, starts its backend and forwards its log. What the engine needs beyond
 //! that wrapper is called here directly: loading adapters while the model is shared, a bound on output rows, logits
@@ -9,15 +9,15 @@
 
 #![expect(unsafe_code, reason = "llama.cpp is C++; each block says why the call is sound")]
 
-use std::ffi::{CStr, CString, c_char};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+mod model;
+
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2 as sys;
 
+pub(crate) use self::model::{Adapter, Model, ModelOptions};
 use super::Token;
 
 /// Most sequences that one context can tell apart: fixed when llama.cpp is compiled.
@@ -31,253 +31,10 @@ pub fn backend() -> &'static LlamaBackend {
     static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
     BACKEND.get_or_init(|| {
         llama_cpp_2::send_logs_to_tracing(llama_cpp_2::LogOptions::default());
+        #[cfg(tiles)]
+        super::tiles::register();
         LlamaBackend::init().expect("this is the only place that starts the backend")
     })
-}
-
-/// A loaded model: weights and vocabulary. Shared between threads.
-#[derive(Debug)]
-pub(crate) struct Model {
-    model: NonNull<sys::llama_model>,
-    vocabulary: NonNull<sys::llama_vocab>,
-}
-
-// SAFETY: after loading, llama.cpp only reads the model, except for the list of adapters, which `Adapter::load` and
-// `Adapter::drop` change; those are called from the engine's thread only.
-unsafe impl Send for Model {}
-// SAFETY: as above: every method takes `&self` and only reads.
-unsafe impl Sync for Model {}
-
-/// How a model is put into memory.
-pub(crate) struct ModelOptions {
-    /// Layers on the GPU.
-    pub gpu_layers: u32,
-}
-
-impl Model {
-    /// Loads a file; `None` when llama.cpp refuses it (its log says why).
-    pub fn load(path: &Path, options: &ModelOptions) -> Option<Self> {
-        Self::load_parts(path, options, false)
-    }
-
-    /// Loads only what the file says about the model, not its weights.
-    pub fn load_vocabulary(path: &Path) -> Option<Self> {
-        Self::load_parts(path, &ModelOptions { gpu_layers: 0 }, true)
-    }
-
-    fn load_parts(path: &Path, options: &ModelOptions, vocabulary_only: bool) -> Option<Self> {
-        backend();
-        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-        // SAFETY: plain C calls with a valid string; the parameters hold no pointers.
-        unsafe {
-            let mut params = sys::llama_model_default_params();
-            params.n_gpu_layers = i32::try_from(options.gpu_layers).unwrap_or(i32::MAX);
-            params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
-            params.vocab_only = vocabulary_only;
-            let model = NonNull::new(sys::llama_model_load_from_file(path.as_ptr(), params))?;
-            let vocabulary = NonNull::new(sys::llama_model_get_vocab(model.as_ptr()).cast_mut());
-            let Some(vocabulary) = vocabulary else {
-                sys::llama_model_free(model.as_ptr());
-                return None;
-            };
-            Some(Self { model, vocabulary })
-        }
-    }
-
-    fn vocab(&self) -> *const sys::llama_vocab {
-        self.vocabulary.as_ptr()
-    }
-
-    /// Number of tokens in the vocabulary.
-    pub fn vocabulary_size(&self) -> u32 {
-        // SAFETY: reads a field of a live vocabulary.
-        u32::try_from(unsafe { sys::llama_vocab_n_tokens(self.vocab()) }).unwrap_or(0)
-    }
-
-    /// Positions that the model was trained on.
-    pub fn trained_context(&self) -> u32 {
-        // SAFETY: reads a field of a live model.
-        u32::try_from(unsafe { sys::llama_model_n_ctx_train(self.model.as_ptr()) }).unwrap_or(0)
-    }
-
-    /// Number of layers.
-    pub fn layers(&self) -> u32 {
-        // SAFETY: reads a field of a live model.
-        u32::try_from(unsafe { sys::llama_model_n_layer(self.model.as_ptr()) }).unwrap_or(0)
-    }
-
-    /// Bytes of all weights.
-    pub fn weights_bytes(&self) -> u64 {
-        // SAFETY: reads fields of a live model.
-        unsafe { sys::llama_model_size(self.model.as_ptr()) }
-    }
-
-    /// Whether tokens can be generated with a cache of keys and values, as the scheduler expects.
-    pub fn is_plain_decoder(&self) -> bool {
-        let model = self.model.as_ptr();
-        // SAFETY: reads fields of a live model.
-        unsafe {
-            sys::llama_model_has_decoder(model)
-                && !sys::llama_model_has_encoder(model)
-                && !sys::llama_model_is_recurrent(model)
-                && !sys::llama_model_is_hybrid(model)
-                && !sys::llama_model_is_diffusion(model)
-        }
-    }
-
-    /// A metadata value of the file as text.
-    pub fn metadata(&self, key: &str) -> Option<String> {
-        let key = CString::new(key).ok()?;
-        let mut buffer = vec![0_u8; 256];
-        loop {
-            // SAFETY: the buffer is as long as said; llama.cpp ends the text with a zero.
-            let length = unsafe {
-                sys::llama_model_meta_val_str(self.model.as_ptr(), key.as_ptr(), buffer.as_mut_ptr().cast::<c_char>(), buffer.len())
-            };
-            let length = usize::try_from(length).ok()?;
-            if length < buffer.len() {
-                buffer.truncate(length);
-                return String::from_utf8(buffer).ok();
-            }
-            buffer.resize(length + 1, 0);
-        }
-    }
-
-    /// The file's chat template.
-    pub fn chat_template(&self) -> Option<String> {
-        // SAFETY: the text belongs to the model and ends with a zero; it is copied at once.
-        unsafe {
-            let text = sys::llama_model_chat_template(self.model.as_ptr(), std::ptr::null());
-            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
-        }
-    }
-
-    fn valid(&self, token: Token) -> bool {
-        u32::try_from(token).is_ok_and(|token| token < self.vocabulary_size())
-    }
-
-    /// The beginning-of-text token, and whether prompts begin with it.
-    pub fn begin_token(&self) -> (Option<Token>, bool) {
-        // SAFETY: reads fields of a live vocabulary.
-        let (token, wanted) = unsafe { (sys::llama_vocab_bos(self.vocab()), sys::llama_vocab_get_add_bos(self.vocab())) };
-        (Some(token).filter(|&token| self.valid(token)), wanted)
-    }
-
-    /// The end-of-text token, or else the end-of-turn token.
-    pub fn end_token(&self) -> Option<Token> {
-        // SAFETY: reads fields of a live vocabulary.
-        let (text, turn) = unsafe { (sys::llama_vocab_eos(self.vocab()), sys::llama_vocab_eot(self.vocab())) };
-        [text, turn].into_iter().find(|&token| self.valid(token))
-    }
-
-    /// Whether this token ends an answer.
-    pub fn is_end(&self, token: Token) -> bool {
-        // SAFETY: reads a set of a live vocabulary; llama.cpp accepts any number here.
-        unsafe { sys::llama_vocab_is_eog(self.vocab(), token) }
-    }
-
-    /// Whether this token controls the model rather than being text.
-    pub fn is_control(&self, token: Token) -> bool {
-        // SAFETY: the token is in range.
-        self.valid(token) && unsafe { sys::llama_vocab_is_control(self.vocab(), token) }
-    }
-
-    /// The token's name in the vocabulary.
-    pub fn token_name(&self, token: Token) -> Option<String> {
-        if !self.valid(token) {
-            return None;
-        }
-        // SAFETY: the token is in range; the text belongs to the model and is copied at once.
-        unsafe {
-            let text = sys::llama_vocab_get_text(self.vocab(), token);
-            (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
-        }
-    }
-
-    /// Appends the token's bytes; control tokens have some only if `special` is set.
-    pub fn piece(&self, token: Token, special: bool, out: &mut Vec<u8>) {
-        if !self.valid(token) {
-            return;
-        }
-        out.reserve(64);
-        loop {
-            let spare = out.spare_capacity_mut();
-            let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);
-            // SAFETY: llama.cpp writes at most `room` bytes into the spare capacity.
-            let written = unsafe { sys::llama_token_to_piece(self.vocab(), token, spare.as_mut_ptr().cast::<c_char>(), room, 0, special) };
-            if let Ok(written) = usize::try_from(written) {
-                // SAFETY: that many bytes were just written.
-                unsafe { out.set_len(out.len() + written) };
-                return;
-            }
-            out.reserve(written.unsigned_abs() as usize);
-        }
-    }
-
-    /// Text to tokens, without begin and end tokens. `None` if the tokenizer fails.
-    pub fn tokenize(&self, text: &str, special: bool, out: &mut Vec<Token>) -> Option<()> {
-        let length = i32::try_from(text.len()).ok()?;
-        out.reserve(text.len() / 3 + 8);
-        loop {
-            let spare = out.spare_capacity_mut();
-            let room = i32::try_from(spare.len()).unwrap_or(i32::MAX);
-            // SAFETY: the text is as long as said; at most `room` tokens are written into the spare capacity.
-            let written = unsafe {
-                sys::llama_tokenize(
-                    self.vocab(),
-                    text.as_ptr().cast::<c_char>(),
-                    length,
-                    spare.as_mut_ptr().cast::<Token>(),
-                    room,
-                    false,
-                    special,
-                )
-            };
-            if written == i32::MIN {
-                return None;
-            }
-            if let Ok(written) = usize::try_from(written) {
-                // SAFETY: that many tokens were just written.
-                unsafe { out.set_len(out.len() + written) };
-                return Some(());
-            }
-            out.reserve(written.unsigned_abs() as usize);
-        }
-    }
-}
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        // SAFETY: contexts and adapters hold the model alive, so none is left.
-        unsafe { sys::llama_model_free(self.model.as_ptr()) };
-    }
-}
-
-/// A LoRA adapter that fits one model. Made, used and dropped on the engine's thread.
-#[derive(Debug)]
-pub(crate) struct Adapter {
-    adapter: NonNull<sys::llama_adapter_lora>,
-    _model: Arc<Model>,
-}
-
-// SAFETY: llama.cpp does not tie an adapter to a thread; it moves once, with the engine's state, to its thread.
-unsafe impl Send for Adapter {}
-
-impl Adapter {
-    /// Loads a file; `None` when llama.cpp refuses it (its log says why).
-    pub fn load(model: &Arc<Model>, path: &Path) -> Option<Self> {
-        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-        // SAFETY: plain C call; only the engine's thread changes the model's list of adapters.
-        let adapter = unsafe { sys::llama_adapter_lora_init(model.model.as_ptr(), path.as_ptr()) };
-        NonNull::new(adapter).map(|adapter| Self { adapter, _model: Arc::clone(model) })
-    }
-}
-
-impl Drop for Adapter {
-    fn drop(&mut self) {
-        // SAFETY: the engine takes an adapter off its context before it drops it.
-        unsafe { sys::llama_adapter_lora_free(self.adapter.as_ptr()) };
-    }
 }
 
 /// What a context is made for.
@@ -303,7 +60,7 @@ pub(crate) enum StepError {
     /// The cache has no room for the step; nothing was changed.
     #[error("the cache has no room for this step")]
     NoRoom,
-    /// The cache cannot grow to so many cells.
+    /// The cache cannot have so many cells; it has as many as before, all of them empty.
     #[error("there is no memory for a cache of {0} cells")]
     NoMemory(u32),
     /// Anything else; the context can no longer be trusted.
@@ -346,8 +103,8 @@ impl Context {
             params.kv_unified = true;
             params.no_perf = true;
             params.swa_full = true;
-            let context = NonNull::new(sys::llama_init_from_model(model.model.as_ptr(), params))?;
-            let embedding_size = sys::llama_model_n_embd_out(model.model.as_ptr());
+            let context = NonNull::new(sys::llama_init_from_model(model.raw(), params))?;
+            let embedding_size = sys::llama_model_n_embd_out(model.raw());
             Some(Self {
                 context,
                 memory: sys::llama_get_memory(context.as_ptr()),
@@ -360,27 +117,40 @@ impl Context {
         }
     }
 
-    /// Makes the cache of so many cells; what it holds stays, an adapter has to be set again. False if llama.cpp
-    /// refuses; the context must then not be used any more.
-    pub fn resize(&mut self, cells: u32) -> bool {
+    /// Makes the cache of so many cells; what it holds stays, an adapter has to be set again.
+    ///
+    /// # Errors
+    /// There is no memory for so many: the cache is as large as before and holds nothing that can be relied on. A
+    /// fatal error if not even that can be had again; the context must then not be used any more.
+    pub fn resize(&mut self, cells: u32) -> Result<(), StepError> {
         // SAFETY: llama.cpp says how many bytes it needs, and writes no more than it is told there are.
         let (state, size) = unsafe {
             let size = sys::llama_state_get_size(self.context.as_ptr());
-            let mut state = Vec::<u8>::with_capacity(size);
+            let mut state = Vec::<u8>::new();
+            state.try_reserve_exact(size).map_err(|_| StepError::NoMemory(cells))?;
             let written = sys::llama_state_get_data(self.context.as_ptr(), state.as_mut_ptr(), size);
             state.set_len(written.min(size));
             (state, size)
         };
         if size == 0 || state.len() != size {
-            return false;
+            return Err(StepError::Fatal(-1));
         }
         // The old cache goes before the new one comes: both and the copy would be more than the order allows.
         self.free();
-        let Some(other) = Self::new(&self.model, &ContextOptions { cells, ..self.options }) else { return false };
+        let Some(other) = Self::new(&self.model, &ContextOptions { cells, ..self.options }) else {
+            drop(state);
+            *self = Self::new(&self.model, &self.options).ok_or(StepError::Fatal(-1))?;
+            return Err(StepError::NoMemory(cells));
+        };
         // SAFETY: the bytes are what a context of the same model wrote, and it reads no more than it is told there are.
         let read = unsafe { sys::llama_state_set_data(other.context.as_ptr(), state.as_ptr(), state.len()) };
         *self = other;
-        read == state.len()
+        if read == state.len() { Ok(()) } else { Err(StepError::Fatal(-1)) }
+    }
+
+    /// Cells of the cache.
+    pub fn cells(&self) -> u32 {
+        self.options.cells
     }
 
     fn free(&mut self) {
@@ -483,7 +253,7 @@ impl Context {
 
     /// Uses one adapter, or none, from the next step on. False if llama.cpp refuses.
     pub fn set_adapter(&mut self, adapter: Option<&Adapter>) -> bool {
-        let mut adapters = [adapter.map_or(std::ptr::null_mut(), |adapter| adapter.adapter.as_ptr())];
+        let mut adapters = [adapter.map_or(std::ptr::null_mut(), |adapter| adapter.raw())];
         let mut scales = [1.0_f32];
         // SAFETY: the arrays hold as many entries as said; the engine keeps the adapter while it is set.
         let code = unsafe {
