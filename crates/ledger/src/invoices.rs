@@ -20,6 +20,7 @@ pub use html::render as render_html;
 pub use pdf::render as render_pdf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use totals::{CACHED, INPUT, OUTPUT, SECONDS};
 pub use totals::{Totals, UsageTotal};
 use words::{about, amount_text, count_text, per_text, summary};
 
@@ -371,8 +372,7 @@ impl Invoice {
         if net <= NanoUnits::ZERO {
             return Err(InvoiceError::NotPositive(net));
         }
-        let line =
-            Line { description: "Credit".to_owned(), month: None, price_number: 0, records: 0, parts: Vec::new(), amount: net };
+        let line = Line { description: "Credit".to_owned(), month: None, price_number: 0, records: 0, parts: Vec::new(), amount: net };
         let sums = Sums { lines: vec![line], credits: Vec::new(), paid_from_credit: NanoUnits::ZERO };
         let month = Month::of(heading.issued_at);
         let note = noted(&heading, None);
@@ -538,12 +538,12 @@ fn parts(total: &UsageTotal, list: &PriceList) -> Result<Vec<Part>, PriceError> 
         Subject::Model { model } => {
             let price = list.model(&model)?;
             vec![
-                ("input tokens", billable.input, price.input, tokens),
-                ("cached input tokens", billable.cached, price.cached, tokens),
-                ("output tokens", billable.output, price.output, tokens),
+                (INPUT, billable.input, price.input, tokens),
+                (CACHED, billable.cached, price.cached, tokens),
+                (OUTPUT, billable.output, price.output, tokens),
             ]
         }
-        Subject::Sku { sku, .. } => vec![("seconds", billable.seconds, list.sku(&sku)?, 1)],
+        Subject::Sku { sku, .. } => vec![(SECONDS, billable.seconds, list.sku(&sku)?, 1)],
     };
     let used = parts.into_iter().filter(|(_, quantity, _, _)| *quantity > 0);
     Ok(used.map(|(unit, quantity, unit_price, per)| Part { unit: unit.to_owned(), quantity, unit_price, per }).collect())

@@ -137,7 +137,9 @@ mod tests {
 
     #[test]
     fn rates_are_exact_decimals() {
-        for (text, of_a_unit) in [("19", 190_000_000), ("8.875", 88_750_000), ("0", 0), ("100", 1_000_000_000), ("0.0001", 1_000), ("7.7", 77_000_000)] {
+        for (text, of_a_unit) in
+            [("19", 190_000_000), ("8.875", 88_750_000), ("0", 0), ("100", 1_000_000_000), ("0.0001", 1_000), ("7.7", 77_000_000)]
+        {
             let rate: TaxRate = text.parse().expect("a rate");
             assert_eq!((rate.to_string().as_str(), rate.of(NanoUnits::new(1_000_000_000)).expect("it fits").get()), (text, of_a_unit));
         }

@@ -86,6 +86,17 @@ impl Quantities {
         self.input.saturating_add(self.cached).saturating_add(self.output)
     }
 
+    /// What is more here than there, of each.
+    #[must_use]
+    pub const fn less(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(other.input),
+            cached: self.cached.saturating_sub(other.cached),
+            output: self.output.saturating_sub(other.output),
+            seconds: self.seconds.saturating_sub(other.seconds),
+        }
+    }
+
     /// Both together, as much as fits.
     #[must_use]
     pub const fn plus(&self, other: &Self) -> Self {

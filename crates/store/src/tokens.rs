@@ -198,7 +198,7 @@ impl Store {
         user: UserId,
         password_hash: &str,
         now: Timestamp,
-        event: Option<&TrailRow>,
+        events: &[TrailRow],
     ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             consume(transaction, hash, TokenPurpose::Reset, now)?;
@@ -209,7 +209,7 @@ impl Store {
                 true => users::lock_out(transaction, user)?,
                 false => users::take_over(transaction, user, now)?,
             }
-            trail::insert(transaction, event)
+            trail::insert(transaction, events)
         })
     }
 }

@@ -252,5 +252,14 @@ fn late_usage_has_lines_of_its_own() {
     let invoice = invoice.expect("it adds up");
     assert_eq!(invoice.total.get(), 2 * totals.amount().expect("it fits").get());
     assert!(render_html(&invoice).expect("a page").contains("smollm2 (in 2026-10, after its invoice)"));
-    assert_eq!(Invoice::from_json(invoice.to_json()), Ok(invoice));
+    assert_eq!(Invoice::from_json(invoice.to_json()), Ok(invoice.clone()));
+    // What is on it is not charged again; what comes now is.
+    let mut billed = Totals::new();
+    billed.add_invoiced(&invoice, before).expect("it fits");
+    assert_eq!(billed, totals);
+    assert!(totals.less(&billed).expect("it fits").is_empty());
+    let mut more = totals.clone();
+    records(13)[12..].iter().for_each(|record| more.add(record).expect("it fits"));
+    let left = more.less(&billed).expect("it fits");
+    assert_eq!((left.iter().map(|total| total.records).sum::<u64>(), left.amount()), (1, Ok(records(13)[12].amount)));
 }

@@ -8,7 +8,9 @@ use freehold_domain::{
 };
 use freehold_ledger::invoices::{Heading, Invoice, InvoiceState, Party, Totals};
 use freehold_ledger::usage::{Quantities, Subject, Usage};
-use freehold_ledger::{AccountKind, Limits, Month, PriceList, Prices, Reason, Tax, TokenPrice, Treatment, UsageOutcome, UsageRecord, UsageState};
+use freehold_ledger::{
+    AccountKind, Limits, Month, PriceList, Prices, Reason, Tax, TokenPrice, Treatment, UsageOutcome, UsageRecord, UsageState,
+};
 use freehold_ledger::{bill, calendar, derive};
 use freehold_store::{
     BuyerRow, Created, Issued, LeftOver, LimitsRow, Movement, Note, Once, Redeemed, SplitBy, Store, StoreError, TaxChoice, TaxRuleRow,
@@ -132,7 +134,10 @@ fn transfers(store: &Store) {
     assert_eq!([a(), b()].map(|whose| balance(store, whose, AccountKind::Customer)), [75, 1]);
     assert_eq!(balance(store, a(), AccountKind::Cash), -76, "the operator's account is one for all tenants");
     let found = store.transfers(a(), 9).expect("read");
-    assert_eq!(found.iter().map(|row| row.transfer.clone()).collect::<Vec<_>>(), [5, 1].map(|n| movement(n, a(), if n == 1 { 70 } else { 5 }).transfer));
+    assert_eq!(
+        found.iter().map(|row| row.transfer.clone()).collect::<Vec<_>>(),
+        [5, 1].map(|n| movement(n, a(), if n == 1 { 70 } else { 5 }).transfer)
+    );
     assert_eq!((found[0].note.as_str(), store.transfers(a(), 1).expect("read").len()), ("n", 1));
     let tax = Movement::new(
         TransferId::from_uuid(uuid(7)),
@@ -163,7 +168,11 @@ fn usage(store: &Store) {
     for _ in 0..2 {
         store.write_usage(&[UsageWrite::Pending(&one), UsageWrite::Final(&two)], true).expect("written");
     }
-    assert_eq!((store.pending_usage().expect("read"), balance(store, a(), AccountKind::Customer)), (1, -4_000), "the pending is not charged");
+    assert_eq!(
+        (store.pending_usage().expect("read"), balance(store, a(), AccountKind::Customer)),
+        (1, -4_000),
+        "the pending is not charged"
+    );
     assert_eq!(store.pending_before(at(0)).expect("read"), []);
     assert_eq!(store.pending_before(at(1)).expect("read"), [a()]);
     for _ in 0..2 {
@@ -219,7 +228,11 @@ fn usage_pages(store: &Store) {
         after = Some(last);
     }
     assert_eq!(count, 7);
-    let account = store.month_account(a(), (calendar::day_of(at(0)), calendar::day_of(at(0)) + 1), account_id(AccountKind::Customer, a(), Currency::EUR));
+    let account = store.month_account(
+        a(),
+        (calendar::day_of(at(0)), calendar::day_of(at(0)) + 1),
+        account_id(AccountKind::Customer, a(), Currency::EUR),
+    );
     let account = account.expect("read");
     assert_eq!((account.totals.len(), account.totals[0].records, account.balance, account.since), (1, 7, nano(-14_000), nano(0)));
     store.write_usage(&[UsageWrite::Pending(&record(9, a(), at(0), 1))], true).expect("written");
@@ -272,7 +285,10 @@ fn vouchers(store: &Store) {
         assert_eq!(store.create_voucher(&row(n, uses, expires_at), &[n as u8; 32], 2, Note::default()).expect("made"), Created::New);
     }
     assert!(matches!(store.create_voucher(&row(3, 1, None), &[3; 32], 2, Note::default()), Err(StoreError::LimitReached { limit: 2 })));
-    assert!(matches!(store.create_voucher(&row(3, 1, None), &[1; 32], 9, Note::default()), Err(StoreError::Exists(_))), "the code is taken");
+    assert!(
+        matches!(store.create_voucher(&row(3, 1, None), &[1; 32], 9, Note::default()), Err(StoreError::Exists(_))),
+        "the code is taken"
+    );
     let redeem = |n: u8, whose: TenantId, now: i64| {
         let transfer = 100 + u64::from(n) * 10 + u64::from(whose == b());
         store.redeem_voucher(&[n; 32], whose, at(now), |row| movement(transfer, whose, row.amount.get()), Note::default()).expect("asked")
@@ -328,7 +344,10 @@ fn invoices(store: &Store) {
     let Issued::New(first) = issue(store, 1, a()) else { panic!("it is the first") };
     assert_eq!((first.number.as_str(), first.gross), ("INV-000001", nano(2_380)));
     assert_eq!(issue(store, 2, a()), Issued::Before(first.id), "a month is invoiced once");
-    assert_eq!([AccountKind::Customer, AccountKind::Tax, AccountKind::Receivable].map(|kind| balance(store, a(), kind)), [2_000, 380, -2_380]);
+    assert_eq!(
+        [AccountKind::Customer, AccountKind::Tax, AccountKind::Receivable].map(|kind| balance(store, a(), kind)),
+        [2_000, 380, -2_380]
+    );
     // What fails leaves nothing, its number neither.
     let failed = store.issue_invoice((b(), month()), "INV-", at(0), |_| Err::<_, StoreError>(StoreError::Missing));
     assert!(matches!(failed, Err(StoreError::Missing)));

@@ -2,8 +2,8 @@
 
 use freehold_domain::{Email, EventId, InviteId, Role, TenantId, UserId, WaitingId};
 use freehold_store::{
-    Account, Arrival, Consumed, DATABASE_FILE, Identity, InviteRow, InviteTo, OpenedWith, Place, SessionRow, SignedUp, SignupMax, Store, StoreError,
-    TokenPurpose, TokenRow, TrailRow, UserChange, UserRow, WaitingRow,
+    Account, Arrival, Consumed, DATABASE_FILE, Identity, InviteRow, InviteTo, OpenedWith, Place, SessionRow, SignedUp, SignupMax, Store,
+    StoreError, TokenPurpose, TokenRow, TrailRow, UserChange, UserRow, WaitingRow,
 };
 use rusqlite::Connection;
 
@@ -82,7 +82,10 @@ fn an_address_is_one_user_whatever_its_case() {
 fn a_token_takes_effect_once_with_all_that_goes_with_it() {
     let made = fixture();
     let (store, new) = (&made.store, user(1, false));
-    assert_eq!(store.sign_up(&new, Some(&token(1, &new, TokenPurpose::Verify)), None, most(2, 99, 99)).expect("asked"), SignedUp::Open(new.id));
+    assert_eq!(
+        store.sign_up(&new, Some(&token(1, &new, TokenPurpose::Verify)), None, most(2, 99, 99)).expect("asked"),
+        SignedUp::Open(new.id)
+    );
     let again = user(2, false);
     let again = UserRow { email: new.email.clone(), ..again };
     for n in [2, 3] {
@@ -167,9 +170,9 @@ fn sessions_end_in_every_way() {
     store.create_session(&session(5), &password("old"), None, 9, None).expect("made");
     let reset = token(9, &user(100, true), TokenPurpose::Reset);
     store.create_token(&reset, 3, None).expect("made");
-    store.reset_password(&reset.hash, users[0], "new", at(6), None).expect("set");
+    store.reset_password(&reset.hash, users[0], "new", at(6), &[]).expect("set");
     assert!(!good(5, 6), "a new password ends sessions");
-    assert!(matches!(store.reset_password(&reset.hash, users[0], "newer", at(6), None), Err(StoreError::Missing)));
+    assert!(matches!(store.reset_password(&reset.hash, users[0], "newer", at(6), &[]), Err(StoreError::Missing)));
 
     let stale = store.create_session(&session(6), &password("old"), None, 9, None);
     assert!(matches!(stale, Err(StoreError::Missing)), "a password that was right a moment ago opens nothing");
@@ -422,7 +425,7 @@ fn who_proves_the_address_ends_what_the_account_has_opened() {
     store.rotate_key(rows[2].id, &fresh, None, Some(stranger.id), None).expect("rotated: the stranger has its secret now");
     let reset = token(5, &stranger, TokenPurpose::Reset);
     store.create_token(&reset, 3, None).expect("asked");
-    store.reset_password(&reset.hash, stranger.id, "new", at(6), None).expect("set");
+    store.reset_password(&reset.hash, stranger.id, "new", at(6), &[]).expect("set");
     let ends = |n: usize| store.key(rows[n].id).expect("read").expect("there").revoked_at;
     assert_eq!([ends(0), ends(1), ends(2)], [Some(at(6)), None, Some(at(6))], "the operator's own key goes on");
     assert_eq!(store.key(rows[1].id).expect("read").expect("there").previous, None, "but not with the secret that it had before");
@@ -430,7 +433,7 @@ fn who_proves_the_address_ends_what_the_account_has_opened() {
     store.create_key(&key(4, Some(stranger.id)), 9, None).expect("made");
     let reset = token(6, &stranger, TokenPurpose::Reset);
     store.create_token(&reset, 3, None).expect("asked");
-    store.reset_password(&reset.hash, stranger.id, "newer", at(7), None).expect("set");
+    store.reset_password(&reset.hash, stranger.id, "newer", at(7), &[]).expect("set");
     assert_eq!(store.key(key(4, None).id).expect("read").expect("there").revoked_at, None);
 }
 
