@@ -428,9 +428,15 @@ impl Control {
         let by_signup = newcomer.by.is_none() || matches!(newcomer.consumed, Consumed::Waiting(_));
         let waits = matches!(newcomer.place, Place::Waiting(_));
         let opened = if newcomer.account == Account::Claimed { self.tenants_of(user).await? } else { Vec::new() };
+        let credit = new_tenant.filter(|_| by_signup).and_then(|tenant| self.signup_credit(tenant));
+        let mut trail = self.arrival_events(&newcomer, &opened);
+        trail.extend(credit.as_ref().map(|credit| {
+            let about = json!({"amount": credit.transfer.amount, "note": credit.note});
+            self.event(None, Some(credit.tenant), "credit.given", &credit.transfer.id.to_string(), about)
+        }));
         let arrival = Arrival {
-            trail: self.arrival_events(&newcomer, &opened),
-            credit: new_tenant.filter(|_| by_signup).and_then(|tenant| self.signup_credit(tenant)),
+            trail,
+            credit,
             user: newcomer.user,
             account: newcomer.account,
             identity: newcomer.identity,
