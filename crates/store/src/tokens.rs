@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// Uses a token for a new password up, and ends every session of its user, whose address is thereby proved. If it was
-    /// not proved before, everything ends that the account has opened until now.
+    /// not proved before, everything ends that the account has opened until now, unless it is an operator's.
     ///
     /// # Errors
     /// [`StoreError::Missing`] for a token that is not good, and for a user who may not log in.
@@ -202,10 +202,11 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             consume(transaction, hash, TokenPurpose::Reset, now)?;
-            let was_proved = users::find(transaction, user)?.is_some_and(|user| user.address_proved);
+            // An operator's account is never a stranger's: another operator made it.
+            let is_known = users::find(transaction, user)?.is_some_and(|user| user.address_proved || user.operator);
             let sql = "UPDATE users SET password_hash = ?2, address_proved = 1 WHERE id = ?1 AND verified_at IS NOT NULL";
             change_one(transaction, sql, params![user.to_string(), password_hash])?;
-            match was_proved {
+            match is_known {
                 true => users::lock_out(transaction, user)?,
                 false => users::take_over(transaction, user, now)?,
             }

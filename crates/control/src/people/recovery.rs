@@ -4,7 +4,7 @@
 //! logged in. One that proves the address for the first time ends the keys too that the account has made.
 
 use freehold_domain::{Email, Error, ErrorCode, Timestamp};
-use freehold_store::{StoreError, TokenPurpose, TokenRow};
+use freehold_store::{StoreError, TokenPurpose, TokenRow, UserRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -54,6 +54,11 @@ impl std::fmt::Debug for PasswordChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PasswordChange(..)")
     }
+}
+
+/// Whether what the account has opened is its owner's: the address was proved, or an operator made it for an operator.
+fn is_known(user: &UserRow) -> bool {
+    user.address_proved || user.operator
 }
 
 fn wrong_password(has_one: bool) -> Error {
@@ -127,7 +132,7 @@ impl Control {
             Err(StoreError::Missing) => return Ok(()),
             written => written?,
         }
-        self.people().mailer.send(&email, letters::reset(&self.people_settings().public_url, &token, user.address_proved));
+        self.people().mailer.send(&email, letters::reset(&self.people_settings().public_url, &token, is_known(&user)));
         Ok(())
     }
 
@@ -147,10 +152,10 @@ impl Control {
         let id = user.id;
         let tenants = self.tenants_of(id).await?;
         let by = By::User(user.id, user.email.clone());
-        let mut events = if user.address_proved { Vec::new() } else { self.proved_events(&by, id, &tenants) };
+        let mut events = if is_known(&user) { Vec::new() } else { self.proved_events(&by, id, &tenants) };
         events.push(self.event(Some(&by), tenants.first().copied(), "user.password_changed", &id.to_string(), json!({})));
         let written = self.store(move |store| store.reset_password(&hash, id, &password_hash, now, &events)).await;
-        if !user.address_proved {
+        if !is_known(&user) {
             tenants.iter().for_each(|tenant| self.shared.keys.forget_tenant(*tenant));
         }
         written.map_err(|error| if matches!(error, StoreError::Missing) { invalid_token() } else { error.into() })

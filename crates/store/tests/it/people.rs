@@ -429,6 +429,14 @@ fn who_proves_the_address_ends_what_the_account_has_opened() {
     let ends = |n: usize| store.key(rows[n].id).expect("read").expect("there").revoked_at;
     assert_eq!([ends(0), ends(1), ends(2)], [Some(at(6)), None, Some(at(6))], "the operator's own key goes on");
     assert_eq!(store.key(rows[1].id).expect("read").expect("there").previous, None, "but not with the secret that it had before");
+    // Nor does an operator's first mail end what tenants use.
+    let operator = UserRow { operator: true, address_proved: false, ..user(2, true) };
+    store.arrive(&arrival(operator.clone(), Account::New, Place::Nowhere)).expect("made");
+    store.create_key(&key(5, Some(operator.id)), 9, None).expect("made");
+    let reset = token(8, &operator, TokenPurpose::Reset);
+    store.create_token(&reset, 3, None).expect("asked");
+    store.reset_password(&reset.hash, operator.id, "new", at(6), &[]).expect("set");
+    assert_eq!(store.key(key(5, None).id).expect("read").expect("there").revoked_at, None);
     // With a proved address a new password ends no key.
     store.create_key(&key(4, Some(stranger.id)), 9, None).expect("made");
     let reset = token(6, &stranger, TokenPurpose::Reset);
