@@ -353,6 +353,7 @@ async fn an_export_has_one_row_for_the_tax() {
     publish(&fixture).await;
     set_tax(&fixture, None, json!({"treatment": "taxed", "rate_percent": "19"})).await;
     use_tokens(&fixture.control, &fixture.main, 1_000, 0).await;
+    fixture.control.flush_usage().await;
     fixture.clock.advance_ms(31 * DAY_MS);
     let export = async || {
         let mut pieces = fixture.control.export_usage(&fixture.main, None, "2023-11", ExportFormat::Csv).await.expect("an export");
