@@ -300,9 +300,9 @@ def taxes(page):
     page.open("/operator/billing")
     page.says("The service makes those of")
     assert page.row("an operator")["State"] == "done"
-    page.says("No tax. It is added")
+    page.says("No tax. Nothing is added to prices.")
     page.press("Change the tax for all tenants")
-    page.choose("What it buys is", "Taxed")
+    page.choose("What tenants buy is", "Taxed")
     page.check()
     page.press("Save")
     page.says("`taxed` takes a rate")

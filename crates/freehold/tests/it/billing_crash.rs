@@ -133,9 +133,10 @@ day = ((first - datetime.timedelta(days=1)).replace(day=15) - datetime.date(1970
 connection = sqlite3.connect(sys.argv[1])
 with connection:
     columns = 'key_id, meter, name, price_number, requests, failed, input, cached, output, seconds, amount'
+    used = ', '.join('u.' + column for column in columns.split(', '))
     connection.execute('DELETE FROM invoice_runs')
     connection.execute('UPDATE usage_daily SET day = ?', (day,))
-    connection.execute(f'INSERT OR IGNORE INTO usage_daily (tenant_id, day, {columns}) SELECT t.id, u.day, {columns} FROM tenants t, usage_daily u')
+    connection.execute(f'INSERT OR IGNORE INTO usage_daily (tenant_id, day, {columns}) SELECT t.id, u.day, {used} FROM tenants t, usage_daily u')
 connection.close()
 ";
 

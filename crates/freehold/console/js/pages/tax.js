@@ -33,7 +33,7 @@ function change(tax, { tenant, again }) {
   treatment.addEventListener("change", draw);
   draw();
   return open(tenant ? `Tax and address of ${tenant.name}` : "Tax for all tenants", (close) =>
-    form([field("What it buys is", treatment), h("div", { class: "fields" }, rate, name), note, from, buyer], {
+    form([field(tenant ? "What it buys is" : "What tenants buy is", treatment), h("div", { class: "fields" }, rate, name), note, from, buyer], {
       text: "Save",
       cancel: () => close(),
       submit: async (fields) => {
@@ -66,12 +66,13 @@ function rules(tax) {
 /** The tax of a tenant, or of all, with the button that changes it. */
 export function taxCard(tax, { tenant = null, again }) {
   const holds = `${taxWords(tax.now)}${tax.inherited ? ", as for all tenants" : ""}.`;
-  const text = tenant ? `${holds} Prices and credit are net.` : `${holds} It is added to what is due on invoices, and to credit that somebody pays for. Tenants can have a rule of their own.`;
+  const added = tax.now.treatment === "none" ? "Nothing is added to prices." : "It is added to what is due on invoices, and to credit that somebody pays for.";
+  const text = tenant ? `${holds} Prices and credit are net.` : `${holds} ${added} Tenants can have a rule of their own.`;
   const lines = tenant && [tax.billed_to, tax.tax_id && `Tax id: ${tax.tax_id}`].filter(Boolean).join("\n");
   return card(
     tenant ? "Tax and address" : "Tax",
-    { text, flush: Boolean(tax.rules?.length), actions: [button("Change", () => change(tax, { tenant, again }), { label: tenant ? `Change the tax of ${tenant.name}` : "Change the tax for all tenants" })] },
-    lines && h("p", { class: "lines muted inset" }, lines),
+    { text, flush: true, actions: [button("Change", () => change(tax, { tenant, again }), { label: tenant ? `Change the tax of ${tenant.name}` : "Change the tax for all tenants" })] },
+    lines && h("p", { class: "lines muted" }, lines),
     rules(tax),
   );
 }
