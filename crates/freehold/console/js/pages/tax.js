@@ -38,7 +38,8 @@ function change(tax, { tenant, again }) {
       cancel: () => close(),
       submit: async (fields) => {
         const body = { treatment: fields.treatment.value, from: fields.from.value };
-        if (!rate.hidden) body.rate_percent = fields.rate_percent.value.trim().replace(",", ".");
+        const percent = fields.rate_percent.value.trim().replace(",", ".");
+        if (!rate.hidden && percent) body.rate_percent = percent;
         if (!name.hidden) Object.assign(body, { name: fields.name.value.trim(), note: fields.note.value.trim() });
         if (tenant) Object.assign(body, { tax_id: fields.tax_id.value.trim(), billed_to: fields.billed_to.value.trim() });
         await put(`/tax${tenant ? `?tenant=${encodeURIComponent(tenant.id)}` : ""}`, body);
