@@ -51,9 +51,12 @@ pub enum InvoiceCommand {
 pub enum TaxCommand {
     /// Show the tax that is added to invoices
     Show {
-        /// The tenant (operators only); what holds for all when an operator leaves it out
+        /// The tenant (operators only)
         #[arg(long, value_name = "TENANT")]
         tenant: Option<String>,
+        /// What holds for all tenants that have no rule of their own (operators only)
+        #[arg(long, conflicts_with = "tenant")]
+        all: bool,
     },
     /// Set the tax; documents that were issued stay as they are (operators only)
     Set(TaxRule),
@@ -97,7 +100,7 @@ impl InvoiceCommand {
 impl TaxCommand {
     /// A tenant's key shows the tenant's own tax.
     pub fn needs_operator(&self) -> bool {
-        matches!(self, Self::Show { tenant: Some(_) } | Self::Set(_))
+        matches!(self, Self::Show { tenant: Some(_), .. } | Self::Show { all: true, .. } | Self::Set(_))
     }
 }
 
@@ -207,7 +210,7 @@ fn show_invoice(invoice: &Value) {
 /// Runs `freehold tax`.
 pub async fn tax(client: &Client, command: TaxCommand) -> anyhow::Result<ExitCode> {
     let tax = match command {
-        TaxCommand::Show { tenant } => client.get(&format!("/api/v1/tax{}", query(&[("tenant", tenant.as_deref())]))).await?,
+        TaxCommand::Show { tenant, .. } => client.get(&format!("/api/v1/tax{}", query(&[("tenant", tenant.as_deref())]))).await?,
         TaxCommand::Set(rule) => {
             let mut body = json!({"treatment": rule.treatment});
             let fields = [

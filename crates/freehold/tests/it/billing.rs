@@ -180,6 +180,7 @@ fn taxes_and_runs_by_cli() {
     let set = service.cli(&["tax", "set", "taxed", "--rate", "8.875", "--name", "Sales tax", "--note", "Nexus"]);
     assert!(set.contains("Sales tax 8.875 %"), "{set}");
     assert!(service.cli(&["tax", "show"]).contains("as for all tenants"), "the tenant's own");
+    assert!(!service.cli(&["tax", "show", "--all"]).contains("as for all tenants"), "what holds for all");
     let set = service.cli(&["tax", "set", "reverse_charge", "--tenant", "main", "--tax-id", "DE1", "--billed-to", "Main GmbH\\nKöln"]);
     assert!(set.contains("reverse_charge") && set.contains("Main GmbH\nKöln"), "{set}");
     for bad in [vec!["tax", "set", "taxed"], vec!["tax", "set", "taxed", "--rate", "19%"], vec!["tax", "set", "sometimes"]] {
