@@ -275,6 +275,80 @@ def write_off(page, number):
     page.check()
 
 
+def limits_of_a_key(page):
+    """The operator limits a key of another tenant, and takes it back."""
+    page.open("/operator/tenants")
+    page.press("late")
+    page.choose("Limits of", "Key backend")
+    page.says("Limits of the key backend")
+    page.says("The limits of late hold as well.")
+    page.write("Requests at the same time", "3")
+    page.write("Budget a day (EUR)", "7")
+    page.press("Save")
+    page.says("0 of 3")
+    page.check()
+    key = next(one["id"] for one in call("/api/v1/keys?tenant=late", OPERATOR_KEY)[1]["data"] if one["name"] == "backend")
+    own = call(f"/api/v1/limits?tenant=late&key={key}", OPERATOR_KEY)[1]
+    assert (own["parallel"], own["budget_day"]) == (3, "7000000000"), own
+    page.choose("Limits of", "All of late")
+    page.says("Across all of its keys.")
+    assert call("/api/v1/limits?tenant=late", OPERATOR_KEY)[1]["parallel"] == 2
+
+
+def taxes(page):
+    """A tax for all, another for one tenant, and the receipt of a payment for credit."""
+    page.open("/operator/billing")
+    page.says("The service makes those of")
+    assert page.row("an operator")["State"] == "done"
+    page.says("No tax. Nothing is added to prices.")
+    page.press("Change the tax for all tenants")
+    page.choose("What tenants buy is", "Taxed")
+    page.check()
+    page.press("Save")
+    page.says("`taxed` takes a rate")
+    page.complaints(["/api/v1/tax"])
+    page.write("Rate (percent)", "8.875")
+    page.write("Name of the tax", "Sales tax")
+    page.press("Save")
+    page.says("Sales tax 8.875 %. It is added")
+    page.check()
+    page.open("/operator/tenants")
+    page.press("main")
+    page.says("Sales tax 8.875 %, as for all tenants.")
+    page.press("Give credit")
+    page.write("Amount (EUR)", "10")
+    page.choose("What it is", "Somebody paid for it")
+    page.press("Go on")
+    page.says("You have received this money and Sales tax 8.875 % on it")
+    page.check()
+    page.press("Give the credit")
+    page.until(lambda: not page.driver.find_elements(By.CSS_SELECTOR, "dialog"), "it is given")
+    assert page.row("receipt")["Total"] == "€10.8875"
+    page.press("Change the tax of main")
+    page.choose("What it buys is", "Reverse charge")
+    page.press("Save")
+    page.says("takes the tenant's tax id")
+    page.complaints(["/api/v1/tax"])
+    page.check()
+    page.write("Tax id of the tenant", "DE123456789")
+    page.write("Legal name and address", "Main GmbH\nHohe Straße 1\n50667 Köln")
+    page.press("Save")
+    page.says("VAT: reverse charge.")
+    page.says("50667 Köln")
+    page.check()
+
+
+def receipt(page):
+    """The receipt as the tenant sees it."""
+    page.open("/billing")
+    page.says("on what is due, VAT: reverse charge.")
+    page.press(page.row("receipt")["Number"])
+    page.says("Receipt TOP-")
+    assert page.figure("Paid")[1] == "€10.8875" and page.figure("Sales tax 8.875 %")[1] == "€0.8875"
+    page.says("Sales tax 8.875 % on €10.00")
+    page.check()
+
+
 def as_customer(page, number):
     """The invoice as its tenant sees it: as a page, as HTML and as PDF; and what became of the account."""
     page.open("/billing")
@@ -335,9 +409,17 @@ try:
     credit_note(tab, numbers["main"])
     write_off(tab, numbers["lost"])
     revenue(tab)
+    limits_of_a_key(tab)
     tab.sign_out()
     tab.with_password(OWNER, PASSWORD)
     as_customer(tab, numbers["main"])
+    tab.complaints()
+    tab.sign_out()
+    tab.with_key(OPERATOR_KEY)
+    taxes(tab)
+    tab.sign_out()
+    tab.with_password(OWNER, PASSWORD)
+    receipt(tab)
     tab.complaints()
 finally:
     driver.quit()

@@ -108,18 +108,12 @@ impl Control {
             model_files: tokio::sync::Mutex::new(()),
         });
         billing::start(&shared).map_err(OpenError::Thread)?;
-        shared.hooks.watch_tenants(Arc::new(billing::SignupCredit::new(&shared)));
         Ok(Control { shared })
     }
 
     /// Says who runs models. Once, before the first request.
     pub fn attach(&self, runner: Arc<dyn TaskRunner>, host: Arc<dyn ModelHost>) {
         self.shared.hooks.attach(runner, host);
-    }
-
-    /// Says who hears of new tenants. Once, before the first request.
-    pub fn watch_tenants(&self, watch: Arc<dyn crate::hooks::TenantWatch>) {
-        self.shared.hooks.watch_tenants(watch);
     }
 
     /// The settings that it was opened with.

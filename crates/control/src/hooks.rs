@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use freehold_domain::{Error, ErrorCode, ModelName, TenantId};
+use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_inference::order::{AdapterFile, Order, Report};
 use futures::future::BoxFuture;
 
@@ -40,16 +40,9 @@ pub trait ModelHost: Send + Sync {
     fn unload_adapter<'a>(&'a self, model: &'a ModelName, adapter: &'a ModelName) -> BoxFuture<'a, Result<(), Error>>;
 }
 
-/// Hears of tenants that are made, after they are on the disk.
-pub trait TenantWatch: Send + Sync {
-    /// A tenant was made: by somebody who signed up, or by an operator.
-    fn created(&self, tenant: TenantId, by_signup: bool);
-}
-
 /// Those who are told, once they are there.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    watch: OnceLock<Arc<dyn TenantWatch>>,
     runner: OnceLock<Arc<dyn TaskRunner>>,
     host: OnceLock<Arc<dyn ModelHost>>,
 }
@@ -58,18 +51,6 @@ impl Hooks {
     pub(crate) fn attach(&self, runner: Arc<dyn TaskRunner>, host: Arc<dyn ModelHost>) {
         if self.runner.set(runner).is_err() || self.host.set(host).is_err() {
             tracing::error!("the workers were attached twice; the first stay");
-        }
-    }
-
-    pub(crate) fn watch_tenants(&self, watch: Arc<dyn TenantWatch>) {
-        if self.watch.set(watch).is_err() {
-            tracing::error!("two want to hear of new tenants; the first stays");
-        }
-    }
-
-    pub(crate) fn tenant_created(&self, tenant: TenantId, by_signup: bool) {
-        if let Some(watch) = self.watch.get() {
-            watch.created(tenant, by_signup);
         }
     }
 

@@ -3,7 +3,7 @@
 //! **Invariant:** a secret leaves the service once, in the answer to the call that made it, and is never on its
 //! disk (the first keys of a new data directory, which `credentials.json` holds for the CLI, excepted).
 
-use freehold_domain::{Error, ErrorCode, KeyId, ModelName, Scope, TenantId, Timestamp};
+use freehold_domain::{Error, ErrorCode, KeyId, ModelName, Scope, TenantId, Timestamp, UserId};
 use freehold_store::{Created, KeyOwner, KeyRow, KeySecret, Note, StoreError, TrailRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -224,6 +224,7 @@ pub(crate) fn make(control: &Control, owner: KeyOwner, name: &str, now: Timestam
         previous: None,
         models_json: None,
         scopes_json: None,
+        user_id: None,
         created_at: now,
         expires_at: None,
         revoked_at: None,
@@ -266,6 +267,7 @@ impl Control {
         }
         let (mut row, secret) = make(self, owner, &new.name, now)?;
         row.expires_at = new.expires_at;
+        row.user_id = self.shown_to(actor).await?;
         row.models_json = models.map(|models| serde_json::to_string(&models)).transpose().map_err(Error::internal)?;
         row.scopes_json = scopes.map(|scopes| serde_json::to_string(&scopes)).transpose().map_err(Error::internal)?;
         let event = self.key_event(actor, &row, "key.created");
@@ -285,6 +287,15 @@ impl Control {
         match created? {
             Created::New => Ok(KeyWithSecret { key: view(row, now)?, secret: secret.reveal().to_owned() }),
             Created::Before(id) => self.shown_again(id, now).await,
+        }
+    }
+
+    /// The user who gets to see a secret: who is logged in, or who was shown the key that is used.
+    async fn shown_to(&self, actor: &Actor) -> Result<Option<UserId>, Error> {
+        match (actor.user(), actor.key()) {
+            (Some(user), _) => Ok(Some(user)),
+            (None, Some(key)) => Ok(self.store(move |store| store.key(key)).await?.and_then(|row| row.user_id)),
+            (None, None) => Ok(None),
         }
     }
 
@@ -370,7 +381,8 @@ impl Control {
         let valid_until = (rotation.grace_s > 0).then(|| now.plus_ms(i64::from(rotation.grace_s) * 1000));
         let (id, kept) = (row.id, stored(&secret));
         let event = self.key_event(actor, &row, "key.rotated");
-        let rotated = self.store(move |store| store.rotate_key(id, &kept, valid_until, Some(&event))).await;
+        let user = self.shown_to(actor).await?;
+        let rotated = self.store(move |store| store.rotate_key(id, &kept, valid_until, user, Some(&event))).await;
         self.shared.keys.forget(id);
         self.shared.shown.forget(id);
         rotated.map_err(|error| if matches!(error, StoreError::Missing) { ended() } else { error.into() })?;

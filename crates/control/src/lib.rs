@@ -32,6 +32,6 @@ pub use auth::{Action, Actor, By, Tenancy};
 pub use billing::BillingSettings;
 pub use facade::{Control, OpenError};
 pub use freehold_store::{KeyOwner, ModelRow};
-pub use hooks::{ModelHost, TaskRunner, TenantWatch};
+pub use hooks::{ModelHost, TaskRunner};
 pub use people::PeopleSettings;
 pub use settings::Settings;

@@ -113,10 +113,7 @@ impl Control {
             self.store(move |store| store.create_tenant(&row, TENANTS_MAX, Note { once: once.as_ref(), trail: Some(&event) })).await
         };
         match created.map_err(|error| name_taken(error, &row.name))? {
-            Created::New => {
-                self.shared.hooks.tenant_created(row.id, false);
-                Ok(row.into())
-            }
+            Created::New => Ok(row.into()),
             Created::Before(id) => self.tenant_row(id).await.map(Into::into),
         }
     }

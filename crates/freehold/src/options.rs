@@ -163,12 +163,14 @@ options! {
     trail_days: u32 = 400;
     /// The currency of prices and accounts (ISO 4217). It stays what it is once prices are published.
     currency: Currency = Currency::EUR;
-    /// Who sells, as it stands on invoices: the name, and further lines behind `\n`.
+    /// Who sells, as it stands on invoices: the name, and further lines behind `\n`, your tax id among them.
     seller: String = "Freehold".to_owned();
-    /// What stands at the end of every invoice: tax notes, a bank account.
+    /// What stands at the end of every invoice: a bank account. Taxes and their notes are set with `freehold tax`.
     invoice_note: String = String::new();
     /// Days that a tenant has to pay an invoice.
     invoice_due_days: u32 = 14;
+    /// Issue the invoices of each month by itself, an hour after its end (UTC); `false`: when the operator runs the month.
+    invoice_monthly: bool = true;
     /// Milliseconds, 1000 at most, within which what an answer costs is flushed to the disk; 0: before its end goes out, which takes as long as the disk does. A killed process loses nothing either way; a loss of power gives the answers of so long away.
     usage_flush_ms: u32 = 0;
     /// Days that single usage records are kept, 62 at least; sums by day and invoices stay.

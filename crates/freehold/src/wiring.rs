@@ -90,6 +90,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }));
     tokio::spawn(find_devices(serving.clone(), devices_found));
     tokio::spawn(upkeep(control.clone()));
+    tokio::spawn(invoices(control.clone()));
     let sender = control.clone();
     tokio::spawn(async move { sender.send_webhooks().await });
     greet(&control, &start, &address, &options).await?;
@@ -231,6 +232,18 @@ async fn upkeep(control: Control) {
         }
         if let Err(error) = control.forget_ended().await {
             tracing::warn!(message = error.message, context = error.context, "what has ended is not forgotten");
+        }
+    }
+}
+
+/// Issues the invoices of the months that are over.
+async fn invoices(control: Control) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(error) = control.run_due_invoices().await {
+            tracing::error!(message = error.message, context = error.context, "the invoices of a month are not made; they are tried again");
         }
     }
 }

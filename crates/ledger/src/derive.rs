@@ -78,13 +78,26 @@ pub(crate) fn tagged_text<T: Serialize>(value: &T, format: &str) -> String {
 }
 
 /// The value behind a tag of this format.
-pub(crate) fn untag<T: DeserializeOwned>(mut value: Value, format: &str) -> Result<T, String> {
+pub(crate) fn untag<T: DeserializeOwned>(value: Value, format: &str) -> Result<T, String> {
+    untag_chain(value, format, &[])
+}
+
+/// What makes the next version of a format out of the fields of one.
+pub(crate) type Upgrade = fn(&mut serde_json::Map<String, Value>);
+
+/// The value behind a tag of this format, or of an older version of it: `older` has each with what makes the next one of
+/// it, the oldest first.
+pub(crate) fn untag_chain<T: DeserializeOwned>(mut value: Value, format: &str, older: &[(&str, Upgrade)]) -> Result<T, String> {
     let tag = value.as_object_mut().and_then(|fields| fields.shift_remove("format"));
-    match tag.as_ref().and_then(Value::as_str) {
-        Some(tag) if tag == format => serde_json::from_value(value).map_err(|error| error.to_string()),
-        Some(tag) => Err(format!("the format `{tag}` is not known here; this version reads `{format}`")),
-        None => Err(format!("the field `format` is missing; write `{format}`")),
+    let tag = tag.as_ref().and_then(Value::as_str).ok_or_else(|| format!("the field `format` is missing; write `{format}`"))?;
+    if tag != format {
+        let first = older.iter().position(|(known, _)| *known == tag);
+        let first = first.ok_or_else(|| format!("the format `{tag}` is not known here; this version reads `{format}`"))?;
+        if let Some(fields) = value.as_object_mut() {
+            older[first..].iter().for_each(|(_, upgrade)| upgrade(fields));
+        }
     }
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 //! A usage record becomes one row for each thing that has a price: input, cached input and output tokens, or seconds.
 //! List and contracted cost are quantity times price, exactly. Billed and effective cost are in nano-units and add up
 //! to the record's amount, so the rows of a month add up to its invoice: what rounding the record once moved is in the
-//! record's last row.
+//! record's last row. Where a record was charged with less than its quantities cost, its rows add up to what was
+//! charged, and list and contracted cost show the difference.
+//!
+//! Costs are without taxes, as FOCUS wants them in usage rows. The tax of a month's invoice is one row of its own, of
+//! charge category `Tax`.
 //!
 //! **Invariant:** the columns of every writer are [`COLUMNS`], in that order.
 
@@ -108,7 +112,8 @@ pub fn usage_rows(record: &UsageRecord, list: &PriceList, seller: &Seller, names
     let count = meters.len();
     let mut rows = Vec::with_capacity(count);
     for (index, meter) in meters.into_iter().enumerate() {
-        let billed = if index + 1 == count { left } else { NanoUnits::from_ratio(meter.exact(), TOKENS_PER_PRICE)? };
+        // Of a record that was capped, the first rows have their cost and the last what is left: never less than nothing.
+        let billed = if index + 1 == count { left } else { NanoUnits::from_ratio(meter.exact(), TOKENS_PER_PRICE)?.min(left) };
         left = left.minus(billed)?;
         rows.push(usage_row(record, list, seller, names, &meter, billed)?);
     }
@@ -130,6 +135,38 @@ pub fn credit_row(credit: &CreditCharge, seller: &Seller, names: &Names) -> Resu
         charge_description: credit.description.clone(),
         ..base(&account, seller, names)
     })
+}
+
+/// The tax of a month's invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaxCharge {
+    /// Who owes it.
+    pub tenant: TenantId,
+    /// How much, above zero.
+    pub amount: NanoUnits,
+    /// Of what.
+    pub currency: Currency,
+    /// The month whose invoice it is on.
+    pub month: Month,
+    /// Which tax: `VAT 19 %`.
+    pub description: String,
+}
+
+/// The row of a tax. There is no discount on a tax, so every cost is the amount.
+pub fn tax_row(tax: &TaxCharge, seller: &Seller, names: &Names) -> Row {
+    let amount = Decimal::from_nano(tax.amount);
+    let (started, ended) = (tax.month.start(), tax.month.end());
+    let account = Account { tenant: tax.tenant, key: None, currency: tax.currency, started, ended };
+    Row {
+        billed_cost: amount,
+        effective_cost: amount,
+        list_cost: amount,
+        contracted_cost: amount,
+        charge_category: "Tax",
+        charge_frequency: "Recurring",
+        charge_description: tax.description.clone(),
+        ..base(&account, seller, names)
+    }
 }
 
 /// One priced thing of a record.

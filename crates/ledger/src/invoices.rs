@@ -4,27 +4,46 @@
 //! usage records, each of which was rounded when it was billed; nothing is rounded again, so quantity times price can
 //! differ from the amount by the rounding of the records, and the total is exactly what was charged.
 //!
-//! **Invariant:** `subtotal` is the sum of the lines, `total` is `subtotal` less the credits, `due` is `total` less what
-//! was paid in advance. [`Invoice::check`] holds it, and nothing is rendered that does not pass.
+//! Up to `total` amounts are net. The tax is on what is not paid from credit ([`crate::tax`] says why).
+//!
+//! **Invariant:** `subtotal` is the sum of the lines, `total` is `subtotal` less the credits, `taxable` is `total` less what
+//! was paid in advance, `tax_amount` is the tax on that, `gross` is `total` and the tax, `due` is `gross` less what was paid
+//! in advance. [`Invoice::check`] holds it, and nothing is rendered that does not pass.
 
 mod html;
 mod pdf;
 mod totals;
+mod words;
 
 use freehold_domain::{Currency, InvoiceId, MoneyError, NanoUnits, TenantId, Timestamp};
 pub use html::render as render_html;
 pub use pdf::render as render_pdf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use totals::{CACHED, INPUT, OUTPUT, SECONDS};
 pub use totals::{Totals, UsageTotal};
+use words::{about, amount_text, count_text, per_text, summary};
 
 use crate::calendar::Month;
 use crate::derive;
 use crate::prices::{PriceError, PriceList, Prices, TOKENS_PER_PRICE};
+use crate::tax::Tax;
 use crate::usage::Subject;
 
 /// The tag of the JSON form.
-pub const FORMAT: &str = "freehold.invoice/1";
+pub const FORMAT: &str = "freehold.invoice/2";
+
+const OLDER: &[(&str, derive::Upgrade)] = &[("freehold.invoice/1", without_tax)];
+
+/// Version 1 knew no taxes: what was due was net, and all that there was.
+fn without_tax(fields: &mut serde_json::Map<String, Value>) {
+    for (name, like) in [("taxable", "due"), ("gross", "total")] {
+        let value = fields.get(like).cloned().unwrap_or_default();
+        fields.insert(name.to_owned(), value);
+    }
+    fields.insert("tax".to_owned(), Value::Null);
+    fields.insert("tax_amount".to_owned(), "0".into());
+}
 
 /// Why an invoice or a credit note is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +89,16 @@ pub enum InvoiceError {
     /// A month's usage names a version of the price list that is not there.
     #[error("there is no version {0} of the price list")]
     NoPriceList(u32),
+    /// A credit note for part of an invoice with tax that nobody has paid.
+    #[error("{number} is not paid: all that is due on it, {due}, can be credited, and not {got}")]
+    NotWhole {
+        /// Its number.
+        number: String,
+        /// How much it was to be.
+        got: NanoUnits,
+        /// What is due.
+        due: NanoUnits,
+    },
     /// Usage in another currency.
     #[error("usage is priced in {got}, the invoice is in {expect}")]
     Currency {
@@ -116,6 +145,9 @@ pub struct Part {
 pub struct Line {
     /// The model or sku.
     pub description: String,
+    /// The month of the usage, where it is an earlier one than the invoice's: it came after that one's invoice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub month: Option<Month>,
     /// Which version of the price list.
     pub price_number: u32,
     /// How many usage records it sums up.
@@ -149,6 +181,19 @@ pub enum InvoiceKind {
         /// The invoice's number.
         of_number: String,
     },
+    /// The receipt of a payment for credit.
+    TopUp,
+}
+
+impl InvoiceKind {
+    /// As it is stored and shown.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Invoice => "invoice",
+            Self::CreditNote { .. } => "credit_note",
+            Self::TopUp => "top_up",
+        }
+    }
 }
 
 /// Where an invoice stands.
@@ -229,7 +274,9 @@ pub struct Heading {
     pub seller: Party,
     /// Who buys.
     pub buyer: Party,
-    /// What else has to stand on it: tax notes, bank account. Lines end with a newline.
+    /// The tax, if there is one.
+    pub tax: Option<Tax>,
+    /// What else has to stand on it: a bank account. Lines end with a newline.
     pub note: String,
 }
 
@@ -265,28 +312,42 @@ pub struct Invoice {
     pub credits: Vec<Credit>,
     /// The sum of the lines.
     pub subtotal: NanoUnits,
-    /// `subtotal` less the credits.
+    /// `subtotal` less the credits: net, without tax.
     pub total: NanoUnits,
+    /// The tax; `None`: it is sold without one, or from before there were taxes.
+    pub tax: Option<Tax>,
+    /// What the tax is on: `total` less what was paid from credit.
+    pub taxable: NanoUnits,
+    /// The tax on `taxable`.
+    pub tax_amount: NanoUnits,
+    /// `total` and the tax.
+    pub gross: NanoUnits,
     /// What was paid in advance, from the tenant's credit.
     pub paid_from_credit: NanoUnits,
-    /// `total` less what was paid in advance.
+    /// `gross` less what was paid in advance.
     pub due: NanoUnits,
     /// What else has to stand on it.
     pub note: String,
 }
 
 impl Invoice {
-    /// An issued invoice of a month's usage. `paid_from_credit` is what the tenant's account had for it.
+    /// An issued invoice of a month's usage. `paid_from_credit` is what the tenant's account had for it. `late` is usage of
+    /// earlier months that is on none of their invoices.
     pub fn of_month(
         heading: Heading,
         month: Month,
-        totals: &Totals,
+        (totals, late): (&Totals, &[(Month, Totals)]),
         prices: &Prices,
         credits: Vec<Credit>,
         paid_from_credit: NanoUnits,
         currency: Currency,
     ) -> Result<Self, InvoiceError> {
-        let lines = totals.iter().map(|total| line(total, prices, currency)).collect::<Result<Vec<_>, _>>()?;
+        let mut lines = totals.iter().map(|total| line(total, prices, currency)).collect::<Result<Vec<_>, _>>()?;
+        for (month, totals) in late {
+            for total in totals.iter() {
+                lines.push(Line { month: Some(*month), ..line(total, prices, currency)? });
+            }
+        }
         let subtotal = NanoUnits::sum(lines.iter().map(|line| line.amount))?;
         let given = NanoUnits::sum(credits.iter().map(|credit| credit.amount))?;
         if given > subtotal {
@@ -296,14 +357,32 @@ impl Invoice {
         if paid_from_credit > total {
             return Err(InvoiceError::TooMuch { what: "payments from credit", got: paid_from_credit, max: total });
         }
-        let due = total.minus(paid_from_credit)?;
-        let state = if due > NanoUnits::ZERO { InvoiceState::Issued } else { InvoiceState::Paid };
-        let due_at = heading.due_at.filter(|_| due > NanoUnits::ZERO);
-        let sums = Sums { lines, credits, subtotal, total, paid_from_credit, due };
-        Ok(Self::put_together(Heading { due_at, ..heading }, InvoiceKind::Invoice, state, month, currency, sums))
+        let has_due = total > paid_from_credit;
+        let state = if has_due { InvoiceState::Issued } else { InvoiceState::Paid };
+        let due_at = heading.due_at.filter(|_| has_due);
+        let from_credit = "What was paid from credit is not taxed here: credit is sold with the tax on it, or is a present.";
+        let is_taxed = heading.tax.is_some() && paid_from_credit > NanoUnits::ZERO;
+        let note = noted(&heading, is_taxed.then_some(from_credit));
+        let sums = Sums { lines, credits, paid_from_credit };
+        Self::put_together(Heading { due_at, note, ..heading }, InvoiceKind::Invoice, state, month, currency, sums)
     }
 
-    /// A credit note for part or all of an invoice of which `already` was credited before.
+    /// The receipt of a payment for credit: `net` becomes credit, and the tax is paid with it.
+    pub fn top_up(heading: Heading, net: NanoUnits, currency: Currency) -> Result<Self, InvoiceError> {
+        if net <= NanoUnits::ZERO {
+            return Err(InvoiceError::NotPositive(net));
+        }
+        let line = Line { description: "Credit".to_owned(), month: None, price_number: 0, records: 0, parts: Vec::new(), amount: net };
+        let sums = Sums { lines: vec![line], credits: Vec::new(), paid_from_credit: NanoUnits::ZERO };
+        let month = Month::of(heading.issued_at);
+        let note = noted(&heading, None);
+        let heading = Heading { due_at: None, note, ..heading };
+        Self::put_together(heading, InvoiceKind::TopUp, InvoiceState::Paid, month, currency, sums)
+    }
+
+    /// A credit note for part or all of an invoice of which `already` was credited before. Of one with tax that is not
+    /// paid, `amount` is all that is due, and the tax goes with it. Otherwise `amount` is net and becomes credit, and the
+    /// tax that was paid on it stays paid, as it is for all credit.
     pub fn credit_note(&self, heading: Heading, amount: NanoUnits, already: NanoUnits, reason: &str) -> Result<Self, InvoiceError> {
         let creditable = matches!(self.state, InvoiceState::Issued | InvoiceState::Paid) && self.kind == InvoiceKind::Invoice;
         if !creditable {
@@ -312,22 +391,23 @@ impl Invoice {
         if amount <= NanoUnits::ZERO {
             return Err(InvoiceError::NotPositive(amount));
         }
-        let max = self.total.minus(already)?;
-        if amount > max {
-            return Err(InvoiceError::TooMuch { what: "credit notes", got: amount, max });
+        let takes_tax = self.state == InvoiceState::Issued && self.tax_amount != NanoUnits::ZERO;
+        if takes_tax && amount != self.due {
+            return Err(InvoiceError::NotWhole { number: self.number.clone(), got: amount, due: self.due });
         }
-        let line = Line { description: reason.to_owned(), price_number: 0, records: 0, parts: Vec::new(), amount };
+        let net = if takes_tax { self.taxable } else { amount };
+        let max = self.total.minus(already)?;
+        if net > max {
+            return Err(InvoiceError::TooMuch { what: "credit notes", got: net, max });
+        }
+        let line = Line { description: reason.to_owned(), month: None, price_number: 0, records: 0, parts: Vec::new(), amount: net };
         let kind = InvoiceKind::CreditNote { of: self.id, of_number: self.number.clone() };
-        let sums = Sums {
-            lines: vec![line],
-            credits: Vec::new(),
-            subtotal: amount,
-            total: amount,
-            paid_from_credit: NanoUnits::ZERO,
-            due: amount,
-        };
-        let heading = Heading { tenant: self.tenant, due_at: None, ..heading };
-        Ok(Self::put_together(heading, kind, InvoiceState::Issued, self.month, self.currency, sums))
+        let tax = self.tax.clone().filter(|_| takes_tax);
+        let stays = "This becomes credit. The tax on it was paid and stays paid: what the credit buys is not taxed again.";
+        let heading = Heading { tax, tenant: self.tenant, due_at: None, ..heading };
+        let note = noted(&heading, (!takes_tax && self.tax_amount != NanoUnits::ZERO).then_some(stays));
+        let sums = Sums { lines: vec![line], credits: Vec::new(), paid_from_credit: NanoUnits::ZERO };
+        Self::put_together(Heading { note, ..heading }, kind, InvoiceState::Issued, self.month, self.currency, sums)
     }
 
     /// Moves the invoice on, if its state allows it.
@@ -343,8 +423,16 @@ impl Invoice {
     pub fn check(&self) -> Result<(), InvoiceError> {
         let subtotal = NanoUnits::sum(self.lines.iter().map(|line| line.amount))?;
         let total = self.subtotal.minus(NanoUnits::sum(self.credits.iter().map(|credit| credit.amount))?)?;
-        let due = self.total.minus(self.paid_from_credit)?;
-        for (field, got, expect) in [("subtotal", self.subtotal, subtotal), ("total", self.total, total), ("due", self.due, due)] {
+        let tax = self.tax.as_ref().map_or(Ok(NanoUnits::ZERO), |tax| tax.on(self.taxable))?;
+        let fields = [
+            ("subtotal", self.subtotal, subtotal),
+            ("total", self.total, total),
+            ("taxable", self.taxable, self.total.minus(self.paid_from_credit)?),
+            ("tax_amount", self.tax_amount, tax),
+            ("gross", self.gross, self.total.plus(self.tax_amount)?),
+            ("due", self.due, self.gross.minus(self.paid_from_credit)?),
+        ];
+        for (field, got, expect) in fields {
             if got != expect {
                 return Err(InvoiceError::DoesNotAddUp { number: self.number.clone(), field, got, expect });
             }
@@ -357,6 +445,7 @@ impl Invoice {
         match self.kind {
             InvoiceKind::Invoice => format!("Invoice {}", self.number),
             InvoiceKind::CreditNote { .. } => format!("Credit note {}", self.number),
+            InvoiceKind::TopUp => format!("Receipt {}", self.number),
         }
     }
 
@@ -367,13 +456,26 @@ impl Invoice {
 
     /// Reads any version of the JSON form. The error says what is wrong.
     pub fn from_json(value: Value) -> Result<Self, String> {
-        let invoice: Self = derive::untag(value, FORMAT)?;
+        let invoice: Self = derive::untag_chain(value, FORMAT, OLDER)?;
         invoice.check().map_err(|error| error.to_string())?;
         Ok(invoice)
     }
 
-    fn put_together(heading: Heading, kind: InvoiceKind, state: InvoiceState, month: Month, currency: Currency, sums: Sums) -> Self {
-        Self {
+    fn put_together(
+        heading: Heading,
+        kind: InvoiceKind,
+        state: InvoiceState,
+        month: Month,
+        currency: Currency,
+        sums: Sums,
+    ) -> Result<Self, InvoiceError> {
+        let Sums { lines, credits, paid_from_credit } = sums;
+        let subtotal = NanoUnits::sum(lines.iter().map(|line| line.amount))?;
+        let total = subtotal.minus(NanoUnits::sum(credits.iter().map(|credit| credit.amount))?)?;
+        let taxable = total.minus(paid_from_credit)?;
+        let tax_amount = heading.tax.as_ref().map_or(Ok(NanoUnits::ZERO), |tax| tax.on(taxable))?;
+        let gross = total.plus(tax_amount)?;
+        Ok(Self {
             id: heading.id,
             number: heading.number,
             kind,
@@ -385,24 +487,32 @@ impl Invoice {
             currency,
             seller: heading.seller,
             buyer: heading.buyer,
-            lines: sums.lines,
-            credits: sums.credits,
-            subtotal: sums.subtotal,
-            total: sums.total,
-            paid_from_credit: sums.paid_from_credit,
-            due: sums.due,
+            lines,
+            credits,
+            subtotal,
+            total,
+            tax: heading.tax,
+            taxable,
+            tax_amount,
+            gross,
+            paid_from_credit,
+            due: gross.minus(paid_from_credit)?,
             note: heading.note,
-        }
+        })
     }
 }
 
 struct Sums {
     lines: Vec<Line>,
     credits: Vec<Credit>,
-    subtotal: NanoUnits,
-    total: NanoUnits,
     paid_from_credit: NanoUnits,
-    due: NanoUnits,
+}
+
+/// The note of a document: what its tax wants, what else is to be said, and what every one has.
+fn noted(heading: &Heading, more: Option<&str>) -> String {
+    let tax = heading.tax.as_ref().map(|tax| tax.note.as_str());
+    let parts = [tax, more, Some(heading.note.as_str())];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn line(total: &UsageTotal, prices: &Prices, currency: Currency) -> Result<Line, InvoiceError> {
@@ -412,6 +522,7 @@ fn line(total: &UsageTotal, prices: &Prices, currency: Currency) -> Result<Line,
     }
     Ok(Line {
         description: total.name.clone(),
+        month: None,
         price_number: total.price_number,
         records: total.records,
         parts: parts(total, list)?,
@@ -427,61 +538,13 @@ fn parts(total: &UsageTotal, list: &PriceList) -> Result<Vec<Part>, PriceError> 
         Subject::Model { model } => {
             let price = list.model(&model)?;
             vec![
-                ("input tokens", billable.input, price.input, tokens),
-                ("cached input tokens", billable.cached, price.cached, tokens),
-                ("output tokens", billable.output, price.output, tokens),
+                (INPUT, billable.input, price.input, tokens),
+                (CACHED, billable.cached, price.cached, tokens),
+                (OUTPUT, billable.output, price.output, tokens),
             ]
         }
-        Subject::Sku { sku, .. } => vec![("seconds", billable.seconds, list.sku(&sku)?, 1)],
+        Subject::Sku { sku, .. } => vec![(SECONDS, billable.seconds, list.sku(&sku)?, 1)],
     };
     let used = parts.into_iter().filter(|(_, quantity, _, _)| *quantity > 0);
     Ok(used.map(|(unit, quantity, unit_price, per)| Part { unit: unit.to_owned(), quantity, unit_price, per }).collect())
-}
-
-/// An amount with at least two decimal places: `12.50`.
-fn amount_text(amount: NanoUnits) -> String {
-    let text = amount.to_string();
-    match text.split_once('.') {
-        None => format!("{text}.00"),
-        Some((_, places)) if places.len() < 2 => format!("{text}0"),
-        Some(_) => text,
-    }
-}
-
-/// A count with thin groups of three: `1 234 567`.
-fn count_text(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push('\u{a0}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1 M` or `1`, for how many of its units a price is.
-fn per_text(part: &Part) -> String {
-    match part.per {
-        1 => amount_text(part.unit_price),
-        1_000_000 => format!("{} / 1M", amount_text(part.unit_price)),
-        per => format!("{} / {per}", amount_text(part.unit_price)),
-    }
-}
-
-/// The lines under the table: what they say, how much, and whether they stand out.
-fn summary(invoice: &Invoice) -> Vec<(String, NanoUnits, bool)> {
-    let minus = |amount: NanoUnits| NanoUnits::new(amount.get().saturating_neg());
-    if matches!(invoice.kind, InvoiceKind::CreditNote { .. }) {
-        return vec![("Total credited".to_owned(), invoice.total, true)];
-    }
-    let mut rows = vec![("Subtotal".to_owned(), invoice.subtotal, false)];
-    rows.extend(invoice.credits.iter().map(|credit| (format!("Credit: {}", credit.description), minus(credit.amount), false)));
-    rows.push(("Total".to_owned(), invoice.total, true));
-    if invoice.paid_from_credit != NanoUnits::ZERO {
-        rows.push(("Paid from credit".to_owned(), minus(invoice.paid_from_credit), false));
-    }
-    rows.push(("Due".to_owned(), invoice.due, true));
-    rows
 }

@@ -3,7 +3,8 @@
 //! A record is made pending before the client sees the end of its answer, is delivered once the end was handed over,
 //! and is posted when its transfer stands. After a crash a pending record is void and a delivered one is posted.
 //!
-//! **Invariant:** `billable` and `amount` are set by [`bill`] alone, and `amount` is rounded there, once.
+//! **Invariant:** `billable` and `amount` are set by [`bill`] alone, and `amount` is rounded there, once. Only
+//! [`UsageRecord::capped`] makes it less, and says so in the record.
 
 use freehold_domain::{AccountId, Currency, KeyId, NanoUnits, PriceListId, RequestId, TenantId, Timestamp, UsageId};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,10 @@ use crate::derive;
 use crate::prices::{PriceError, Prices};
 
 /// The tag of the JSON form.
-pub const FORMAT: &str = "freehold.usage/1";
+pub const FORMAT: &str = "freehold.usage/2";
+
+/// Version 1 had no `uncapped_amount`, which may be left out.
+const OLDER: &[(&str, derive::Upgrade)] = &[("freehold.usage/1", |_| {})];
 
 /// What is metered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +84,17 @@ impl Quantities {
     /// All tokens, prompt and answer.
     pub const fn all_tokens(&self) -> u64 {
         self.input.saturating_add(self.cached).saturating_add(self.output)
+    }
+
+    /// What is more here than there, of each.
+    #[must_use]
+    pub const fn less(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(other.input),
+            cached: self.cached.saturating_sub(other.cached),
+            output: self.output.saturating_sub(other.output),
+            seconds: self.seconds.saturating_sub(other.seconds),
+        }
     }
 
     /// Both together, as much as fits.
@@ -235,6 +250,10 @@ pub struct UsageRecord {
     pub currency: Currency,
     /// What it costs.
     pub amount: NanoUnits,
+    /// What `billable` costs by the price list, where that is more than what was held for the request when it was let in:
+    /// `amount` is what was held then, and this says why it is not more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncapped_amount: Option<NanoUnits>,
 }
 
 /// Puts the price on what was used, rounded once, half to even. What failed by the provider's fault costs nothing.
@@ -266,7 +285,17 @@ impl UsageRecord {
             price_number,
             currency,
             amount: NanoUnits::ZERO,
+            uncapped_amount: None,
         }
+    }
+
+    /// The same record, charged with `most` at most: the bound that its request was let in with holds.
+    #[must_use]
+    pub fn capped(self, most: NanoUnits) -> Self {
+        if self.amount <= most {
+            return self;
+        }
+        Self { uncapped_amount: self.uncapped_amount.or(Some(self.amount)), amount: most, ..self }
     }
 
     /// The transfer that charges this record; its amount may be zero.
@@ -295,6 +324,6 @@ impl UsageRecord {
 
     /// Reads any version of the JSON form. The error says what is wrong.
     pub fn from_json(value: Value) -> Result<Self, String> {
-        derive::untag(value, FORMAT)
+        derive::untag_chain(value, FORMAT, OLDER)
     }
 }

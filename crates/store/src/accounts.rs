@@ -80,13 +80,14 @@ pub fn account_id(kind: AccountKind, tenant: TenantId, currency: Currency) -> Ac
     kind.id((kind == AccountKind::Customer).then_some(tenant), currency)
 }
 
-const KINDS: [AccountKind; 6] = [
+const KINDS: [AccountKind; 7] = [
     AccountKind::Customer,
     AccountKind::Revenue,
     AccountKind::OperatorCredit,
     AccountKind::Receivable,
     AccountKind::Cash,
     AccountKind::FaultCredit,
+    AccountKind::Tax,
 ];
 
 fn read_account(row: &Columns<'_>) -> Result<Account, StoreError> {
@@ -240,13 +241,13 @@ impl Store {
         })
     }
 
-    /// Transfers of a tenant that are not for usage, newest first, up to `limit`.
+    /// Transfers of a tenant that are not for usage and no taxes, newest first, up to `limit`.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn transfers(&self, tenant: TenantId, limit: u32) -> Result<Vec<TransferRow>, StoreError> {
         let sql = "SELECT id, from_id, to_id, amount, reason, note, at FROM transfers WHERE tenant_id = ?1 \
-                   AND reason ->> 'reason' <> 'usage' ORDER BY at DESC, id LIMIT ?2";
+                   AND reason ->> 'reason' NOT IN ('usage', 'tax') ORDER BY at DESC, id LIMIT ?2";
         self.read(|connection| {
             all(connection, sql, params![tenant.to_string(), limit], |row| {
                 let reason: String = row.plain("reason")?;

@@ -3,6 +3,7 @@
 use freehold_domain::{InviteId, Role, TenantId, TenantName, Timestamp, UserId, WaitingId};
 use rusqlite::{Connection, params};
 
+use crate::accounts::{Movement, apply};
 use crate::columns::change_one;
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
@@ -43,7 +44,7 @@ pub enum Account {
     /// It is made.
     New,
     /// It was there: name, password, and whether it may log in and has proved its address are set as they stand in the
-    /// row, and what opened it before ends. Fails with [`StoreError::Missing`] for one that is closed or has proved its
+    /// row, and what opened it before ends, keys that it made among them. Fails with [`StoreError::Missing`] for one that is closed or has proved its
     /// address; and for one that may log in, unless something better than a token says whose the address is.
     Claimed,
     /// It was there, and may log in from now on; nothing else changes.
@@ -74,6 +75,10 @@ pub struct Arrival {
     pub users_max: u32,
     /// The most tenants.
     pub tenants_max: u32,
+    /// The most places on the waiting list.
+    pub waiting_max: u32,
+    /// Credit for a tenant that is made.
+    pub credit: Option<Movement>,
     /// What the trail says of it.
     pub trail: Vec<TrailRow>,
     /// Makes the call repeatable.
@@ -106,9 +111,15 @@ fn place(connection: &Connection, arrival: &Arrival) -> Result<(), StoreError> {
             }
             let name = free_name(connection, &tenant.name, tenant.id)?;
             tenants::insert(connection, &TenantRow { name, ..tenant.clone() })?;
+            if let Some(credit) = &arrival.credit {
+                apply(connection, credit)?;
+            }
             users::join(connection, tenant.id, user, Role::Owner, now)
         }
-        Place::Waiting(row) => invites::wait(connection, row),
+        Place::Waiting(row) => {
+            invites::check_room(connection, arrival.waiting_max)?;
+            invites::wait(connection, row)
+        }
     }
 }
 
@@ -120,7 +131,7 @@ fn claim(connection: &Connection, arrival: &Arrival) -> Result<(), StoreError> {
     let verified = user.verified_at.map(Timestamp::unix_ms);
     let row = params![user.id.to_string(), user.name, user.password_hash, verified, user.address_proved, may_be_open];
     change_one(connection, sql, row)?;
-    users::lock_out(connection, user.id)
+    users::take_over(connection, user.id, arrival.now)
 }
 
 fn admit(connection: &Connection, user: &UserRow) -> Result<(), StoreError> {

@@ -67,6 +67,12 @@ pub enum StoreError {
         /// The limit.
         limit: u32,
     },
+    /// Nobody more may wait.
+    #[error("the waiting list has its {limit} places taken")]
+    ListFull {
+        /// How many may wait.
+        limit: u32,
+    },
     /// Without this key, nobody could manage the service.
     #[error("it is the last operator key that neither is revoked nor expires")]
     LastOperator,
@@ -128,6 +134,10 @@ impl From<StoreError> for Error {
             StoreError::LimitReached { limit } => {
                 Error::new(ErrorCode::Conflict, format!("There may be at most {limit}: remove one that is no longer used first."))
             }
+            StoreError::ListFull { .. } => Error::new(
+                ErrorCode::SignupClosed,
+                "The waiting list is full: try again when the operator has let people in, or ask there for an invitation.",
+            ),
             StoreError::LastOperator => Error::new(
                 ErrorCode::Conflict,
                 "This is the last operator key that does not expire: create another one before you revoke it.",

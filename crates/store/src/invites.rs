@@ -123,6 +123,14 @@ pub(crate) fn wait(connection: &Connection, row: &WaitingRow) -> Result<(), Stor
     Ok(())
 }
 
+/// Refuses one more place than there may be.
+pub(crate) fn check_room(connection: &Connection, waiting_max: u32) -> Result<(), StoreError> {
+    if count(connection, "SELECT count(*) AS count FROM waiting", [])? >= waiting_max {
+        return Err(StoreError::ListFull { limit: waiting_max });
+    }
+    Ok(())
+}
+
 /// Takes a place off the list.
 pub(crate) fn admit(connection: &Connection, id: WaitingId) -> Result<(), StoreError> {
     change_one(connection, "DELETE FROM waiting WHERE id = ?1", [id.to_string()])
@@ -241,6 +249,21 @@ impl Store {
     pub fn waiting_entry(&self, id: WaitingId) -> Result<Option<WaitingRow>, StoreError> {
         let sql = "SELECT id, user_id, tenant_name, created_at FROM waiting WHERE id = ?1";
         self.read(|connection| one(connection, sql, [id.to_string()], read_waiting))
+    }
+
+    /// Takes somebody off the list, and with him his account if he never verified his address and is nowhere else.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
+    pub fn remove_waiting(&self, id: WaitingId, event: Option<&TrailRow>) -> Result<(), StoreError> {
+        self.write(Durability::Full, |transaction| {
+            let sql = "SELECT id, user_id, tenant_name, created_at FROM waiting WHERE id = ?1";
+            let row = one(transaction, sql, [id.to_string()], read_waiting)?.ok_or(StoreError::Missing)?;
+            admit(transaction, id)?;
+            let sql = format!("DELETE FROM users WHERE id = ?1 AND {}", crate::users::ABANDONED);
+            transaction.prepare_cached(&sql)?.execute([row.user_id.to_string()])?;
+            trail::insert(transaction, event)
+        })
     }
 
     /// How many are on the list up to and with this user; `None` when it is not on it.

@@ -12,7 +12,7 @@ use crate::columns::{Columns, all, change_one, corrupt, one};
 use crate::connection::{Durability, Store};
 use crate::error::StoreError;
 use crate::idempotency::{Created, earlier, note};
-use crate::trail::{self, Note};
+use crate::trail::{self, Note, TrailRow};
 
 /// What happened when a document was to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,10 +41,11 @@ fn take_number(connection: &Connection, prefix: &str) -> Result<String, StoreErr
 
 fn insert(connection: &Connection, invoice: &Invoice, now: Timestamp) -> Result<(), StoreError> {
     let of = match &invoice.kind {
-        InvoiceKind::Invoice => None,
+        InvoiceKind::Invoice | InvoiceKind::TopUp => None,
         InvoiceKind::CreditNote { of, .. } => Some(of.to_string()),
     };
-    let sql = "INSERT INTO invoices (id, number, tenant_id, month, of_id, document, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT INTO invoices (id, number, tenant_id, month, of_id, document, created_at, kind) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     connection.prepare_cached(sql)?.execute(params![
         invoice.id.to_string(),
         invoice.number,
@@ -52,9 +53,15 @@ fn insert(connection: &Connection, invoice: &Invoice, now: Timestamp) -> Result<
         invoice.month.to_string(),
         of,
         invoice.to_json().to_string(),
-        now.unix_ms()
+        now.unix_ms(),
+        invoice.kind.as_str()
     ])?;
     Ok(())
+}
+
+/// Books all movements of a document.
+fn book(connection: &Connection, movements: &[Movement]) -> Result<(), StoreError> {
+    movements.iter().try_for_each(|movement| apply(connection, movement).map(drop))
 }
 
 fn credited(connection: &Connection, invoice: InvoiceId) -> Result<NanoUnits, StoreError> {
@@ -63,7 +70,8 @@ fn credited(connection: &Connection, invoice: InvoiceId) -> Result<NanoUnits, St
 }
 
 impl Store {
-    /// Writes the invoice of a tenant's month, unless there is one, and what it moves. `make` is given its number.
+    /// Writes the invoice of a tenant's month, unless there is one, what it moves, and what the trail says of it. `make` is
+    /// given its number.
     ///
     /// # Errors
     /// What `make` says, and when the database cannot be written.
@@ -72,19 +80,42 @@ impl Store {
         (tenant, month): (TenantId, Month),
         prefix: &str,
         now: Timestamp,
-        make: impl FnOnce(String) -> Result<(Invoice, Option<Movement>), E>,
+        make: impl FnOnce(String) -> Result<(Invoice, Vec<Movement>, TrailRow), E>,
     ) -> Result<Issued, E> {
         self.write_as(Durability::Full, |transaction| {
-            let sql = "SELECT id FROM invoices WHERE tenant_id = ?1 AND month = ?2 AND of_id IS NULL";
+            let sql = "SELECT id FROM invoices WHERE tenant_id = ?1 AND month = ?2 AND kind = 'invoice'";
             if let Some(id) = one(transaction, sql, params![tenant.to_string(), month.to_string()], |row| row.parsed("id"))? {
                 return Ok(Issued::Before(id));
             }
-            let (invoice, movement) = make(take_number(transaction, prefix)?)?;
+            let (invoice, movements, event) = make(take_number(transaction, prefix)?)?;
             insert(transaction, &invoice, now)?;
-            if let Some(movement) = movement {
-                apply(transaction, &movement)?;
-            }
+            book(transaction, &movements)?;
+            trail::insert(transaction, [&event])?;
             Ok(Issued::New(Box::new(invoice)))
+        })
+    }
+
+    /// Writes the receipt of a payment for credit, and books the payment. `make` is given its number.
+    ///
+    /// # Errors
+    /// What `make` says, [`StoreError::KeyReused`], and when the database cannot be written.
+    pub fn top_up<E: From<StoreError>>(
+        &self,
+        prefix: &str,
+        now: Timestamp,
+        make: impl FnOnce(String) -> Result<(Invoice, Vec<Movement>), E>,
+        said: Note<'_>,
+    ) -> Result<Created<InvoiceId>, E> {
+        self.write_as(Durability::Full, |transaction| {
+            if let Some(id) = earlier(transaction, said.once)? {
+                return Ok(Created::Before(id));
+            }
+            let (receipt, movements) = make(take_number(transaction, prefix)?)?;
+            insert(transaction, &receipt, now)?;
+            book(transaction, &movements)?;
+            trail::insert(transaction, said.trail)?;
+            note(transaction, said.once, &receipt.id)?;
+            Ok(Created::New)
         })
     }
 
@@ -98,7 +129,7 @@ impl Store {
         invoice: InvoiceId,
         prefix: &str,
         now: Timestamp,
-        make: impl FnOnce(String, NanoUnits) -> Result<(Invoice, Movement, Invoice), E>,
+        make: impl FnOnce(String, NanoUnits) -> Result<(Invoice, Vec<Movement>, Invoice), E>,
         said: Note<'_>,
     ) -> Result<Created<InvoiceId>, E> {
         self.write_as(Durability::Full, |transaction| {
@@ -106,9 +137,9 @@ impl Store {
                 return Ok(Created::Before(id));
             }
             let already = credited(transaction, invoice)?;
-            let (credit, movement, original) = make(take_number(transaction, prefix)?, already)?;
+            let (credit, movements, original) = make(take_number(transaction, prefix)?, already)?;
             insert(transaction, &credit, now)?;
-            apply(transaction, &movement)?;
+            book(transaction, &movements)?;
             update(transaction, &original)?;
             trail::insert(transaction, said.trail)?;
             note(transaction, said.once, &credit.id)?;
@@ -152,8 +183,17 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn invoice_number(&self, tenant: TenantId, month: Month) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT number FROM invoices WHERE tenant_id = ?1 AND month = ?2 AND of_id IS NULL";
+        let sql = "SELECT number FROM invoices WHERE tenant_id = ?1 AND month = ?2 AND kind = 'invoice'";
         self.read(|connection| one(connection, sql, params![tenant.to_string(), month.to_string()], |row| row.plain("number")))
+    }
+
+    /// A tenant's invoices of a month and of those after it, up to `limit`, the oldest month first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn invoices_since(&self, tenant: TenantId, from: Month, limit: u32) -> Result<Vec<Invoice>, StoreError> {
+        let sql = "SELECT document FROM invoices WHERE tenant_id = ?1 AND month >= ?2 AND kind = 'invoice' ORDER BY month LIMIT ?3";
+        self.read(|connection| all(connection, sql, params![tenant.to_string(), from.to_string(), limit], read))
     }
 }
 

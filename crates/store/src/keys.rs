@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use freehold_domain::{KeyId, TenantId, Timestamp};
+use freehold_domain::{KeyId, TenantId, Timestamp, UserId};
 use rusqlite::{Connection, params};
 
 use crate::accounts::{Terms, write_terms};
@@ -73,6 +73,8 @@ pub struct KeyRow {
     pub models_json: Option<String>,
     /// What it is good for, as a JSON array of words; `None`: everything.
     pub scopes_json: Option<String>,
+    /// The user who was shown its secret last: who made or rotated it, or the key that it was made with.
+    pub user_id: Option<UserId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// It is good before this time.
@@ -84,7 +86,7 @@ pub struct KeyRow {
 }
 
 const COLUMNS: &str = "id, kind, tenant_id, name, hash, previous_hash, previous_valid_until, hint, models, scopes, created_at, \
-                       expires_at, revoked_at, last_used_at";
+                       expires_at, revoked_at, last_used_at, user_id";
 
 fn read(row: &Columns<'_>) -> Result<KeyRow, StoreError> {
     let owner = match (row.plain::<String>("kind")?.as_str(), row.parsed_or_null("tenant_id")?) {
@@ -104,6 +106,7 @@ fn read(row: &Columns<'_>) -> Result<KeyRow, StoreError> {
         previous,
         models_json: row.plain("models")?,
         scopes_json: row.plain("scopes")?,
+        user_id: row.parsed_or_null("user_id")?,
         created_at: row.time("created_at")?,
         expires_at: row.time_or_null("expires_at")?,
         revoked_at: row.time_or_null("revoked_at")?,
@@ -113,7 +116,7 @@ fn read(row: &Columns<'_>) -> Result<KeyRow, StoreError> {
 
 fn insert(connection: &Connection, key: &KeyRow) -> Result<(), StoreError> {
     let sql = "INSERT INTO api_keys (id, kind, tenant_id, name, hash, previous_hash, previous_valid_until, hint, models, scopes, created_at, \
-               expires_at, revoked_at, last_used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+               expires_at, revoked_at, last_used_at, user_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     connection.prepare_cached(sql)?.execute(params![
         key.id.to_string(),
         key.owner.kind(),
@@ -129,6 +132,7 @@ fn insert(connection: &Connection, key: &KeyRow) -> Result<(), StoreError> {
         key.expires_at.map(Timestamp::unix_ms),
         key.revoked_at.map(Timestamp::unix_ms),
         key.last_used_at.map(Timestamp::unix_ms),
+        key.user_id.map(|id| id.to_string()),
     ])?;
     Ok(())
 }
@@ -254,7 +258,8 @@ impl Store {
         })
     }
 
-    /// Gives a key that is not revoked a new secret; the old one stays good before `previous_valid_until`.
+    /// Gives a key that is not revoked a new secret, which `user` is shown; the old one stays good before
+    /// `previous_valid_until`.
     ///
     /// # Errors
     /// [`StoreError::Missing`], also for a revoked key.
@@ -263,12 +268,14 @@ impl Store {
         id: KeyId,
         secret: &KeySecret,
         previous_valid_until: Option<Timestamp>,
+        user: Option<UserId>,
         event: Option<&TrailRow>,
     ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             let sql = "UPDATE api_keys SET previous_hash = CASE WHEN ?4 IS NULL THEN NULL ELSE hash END, previous_valid_until = ?4, \
-                       hash = ?2, hint = ?3 WHERE id = ?1 AND revoked_at IS NULL";
-            change_one(transaction, sql, params![id.to_string(), secret.hash, secret.hint, previous_valid_until.map(Timestamp::unix_ms)])?;
+                       hash = ?2, hint = ?3, user_id = ?5 WHERE id = ?1 AND revoked_at IS NULL";
+            let (valid_until, user) = (previous_valid_until.map(Timestamp::unix_ms), user.map(|user| user.to_string()));
+            change_one(transaction, sql, params![id.to_string(), secret.hash, secret.hint, valid_until, user])?;
             trail::insert(transaction, event)
         })
     }

@@ -63,6 +63,19 @@ pub enum SignedUp {
     Known(UserRow),
 }
 
+/// The most that there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignupMax {
+    /// Tokens of a user that are good; the newest stay.
+    pub tokens: u32,
+    /// Users.
+    pub users: u32,
+    /// Users who have not verified their address; the oldest goes that nobody would miss.
+    pub unverified: u32,
+    /// Places on the waiting list.
+    pub waiting: u32,
+}
+
 fn insert(connection: &Connection, token: &TokenRow, tokens_max: u32) -> Result<(), StoreError> {
     let forget = "DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE user_id = ?1 AND purpose = ?2 \
                   ORDER BY created_at DESC LIMIT -1 OFFSET ?3)";
@@ -94,22 +107,22 @@ pub(crate) fn consume(connection: &Connection, hash: &[u8; 32], purpose: TokenPu
 }
 
 impl Store {
-    /// Notes that somebody wants to sign up as `user`. A user whose address is not verified may sign up again; the
-    /// newest `tokens_max` tokens are good. `waiting` is a place on the waiting list, unless the user has one. Of
-    /// `unverified_max` users who have not verified their address, the oldest goes that nobody would miss.
+    /// Notes that somebody wants to sign up as `user`. A user whose address is not verified may sign up again. `waiting` is
+    /// a place on the waiting list, unless the user has one.
     ///
     /// # Errors
-    /// [`StoreError::LimitReached`] when there are `users_max`, or `unverified_max` who all wait.
+    /// [`StoreError::ListFull`] when nobody more may wait, whoever asks; [`StoreError::LimitReached`] at the other limits.
     pub fn sign_up(
         &self,
         user: &UserRow,
         token: Option<&TokenRow>,
         waiting: Option<&WaitingRow>,
-        tokens_max: u32,
-        users_max: u32,
-        unverified_max: u32,
+        most: SignupMax,
     ) -> Result<SignedUp, StoreError> {
         self.write(Durability::Full, |transaction| {
+            if waiting.is_some() {
+                invites::check_room(transaction, most.waiting)?;
+            }
             let id = match users::find_by_email(transaction, &user.email)? {
                 Some(known) if known.verified_at.is_some() || known.closed => {
                     write_as_much(transaction, known.id, token, waiting)?;
@@ -117,13 +130,13 @@ impl Store {
                 }
                 Some(unproved) => unproved.id,
                 None => {
-                    users::make_room(transaction, unverified_max)?;
-                    users::insert(transaction, user, users_max)?;
+                    users::make_room(transaction, most.unverified)?;
+                    users::insert(transaction, user, most.users)?;
                     user.id
                 }
             };
             if let Some(token) = token {
-                insert(transaction, &TokenRow { user_id: id, ..token.clone() }, tokens_max)?;
+                insert(transaction, &TokenRow { user_id: id, ..token.clone() }, most.tokens)?;
             }
             if let Some(row) = waiting {
                 invites::wait(transaction, &WaitingRow { user_id: id, ..row.clone() })?;
@@ -174,7 +187,8 @@ impl Store {
         })
     }
 
-    /// Uses a token for a new password up, and ends every session of its user, whose address is thereby proved.
+    /// Uses a token for a new password up, and ends every session of its user, whose address is thereby proved. If it was
+    /// not proved before, everything ends that the account has opened until now, unless it is an operator's.
     ///
     /// # Errors
     /// [`StoreError::Missing`] for a token that is not good, and for a user who may not log in.
@@ -184,14 +198,19 @@ impl Store {
         user: UserId,
         password_hash: &str,
         now: Timestamp,
-        event: Option<&TrailRow>,
+        events: &[TrailRow],
     ) -> Result<(), StoreError> {
         self.write(Durability::Full, |transaction| {
             consume(transaction, hash, TokenPurpose::Reset, now)?;
+            // An operator's account is never a stranger's: another operator made it.
+            let is_known = users::find(transaction, user)?.is_some_and(|user| user.address_proved || user.operator);
             let sql = "UPDATE users SET password_hash = ?2, address_proved = 1 WHERE id = ?1 AND verified_at IS NOT NULL";
             change_one(transaction, sql, params![user.to_string(), password_hash])?;
-            users::lock_out(transaction, user)?;
-            trail::insert(transaction, event)
+            match is_known {
+                true => users::lock_out(transaction, user)?,
+                false => users::take_over(transaction, user, now)?,
+            }
+            trail::insert(transaction, events)
         })
     }
 }

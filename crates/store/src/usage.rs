@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** a record is posted at most once, and in one transaction with its transfer and its day.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use freehold_domain::{AccountId, KeyId, NanoUnits, TenantId, Timestamp, UsageId};
@@ -28,14 +29,14 @@ pub enum UsageWrite<'a> {
         /// The record.
         record: &'a UsageRecord,
         /// Its JSON form.
-        text: &'a str,
+        text: Cow<'a, str>,
     },
     /// It is new, and posted at once.
     Posted {
         /// The record.
         record: &'a UsageRecord,
         /// Its JSON form.
-        text: &'a str,
+        text: Cow<'a, str>,
         /// The outcome that it has now.
         outcome: UsageOutcome,
         /// When the end was handed over, if it was.
@@ -193,18 +194,18 @@ impl Store {
         self.write(Durability::Lazy, |transaction| {
             let mut charges = Charges::new(transaction);
             for write in writes {
-                match *write {
+                match write {
                     UsageWrite::Pending { record, text } => {
                         insert(transaction, record, text, UsageState::Pending, record.outcome, None)?;
                     }
                     UsageWrite::Posted { record, text, outcome, delivered_at } => {
-                        if insert(transaction, record, text, UsageState::Posted, outcome, delivered_at)? {
-                            charges.add(record, outcome)?;
+                        if insert(transaction, record, text, UsageState::Posted, *outcome, *delivered_at)? {
+                            charges.add(record, *outcome)?;
                         }
                     }
                     UsageWrite::Post { record, outcome, delivered_at } => {
-                        if post(transaction, record, outcome, delivered_at)? {
-                            charges.add(record, outcome)?;
+                        if post(transaction, record, *outcome, *delivered_at)? {
+                            charges.add(record, *outcome)?;
                         }
                     }
                 }

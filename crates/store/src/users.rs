@@ -167,6 +167,25 @@ pub(crate) fn lock_out(connection: &Connection, user: UserId) -> Result<(), Stor
     Ok(())
 }
 
+/// Ends everything with which somebody else may still act for a user whose address was proved just now: what
+/// [`lock_out`] ends, links to providers, invitations that were made, keys that the account was shown the secret of, and
+/// the secrets that its tenants' keys had before their last rotation.
+pub(crate) fn take_over(connection: &Connection, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+    lock_out(connection, user)?;
+    let id = user.to_string();
+    for sql in [
+        "DELETE FROM identities WHERE user_id = ?1",
+        "DELETE FROM invites WHERE inviter = ?1",
+        "UPDATE api_keys SET previous_hash = NULL, previous_valid_until = NULL WHERE kind = 'tenant' \
+         AND tenant_id IN (SELECT tenant_id FROM memberships WHERE user_id = ?1)",
+    ] {
+        connection.prepare_cached(sql)?.execute([&id])?;
+    }
+    let sql = "UPDATE api_keys SET revoked_at = ?2 WHERE user_id = ?1 AND kind = 'tenant' AND revoked_at IS NULL";
+    connection.prepare_cached(sql)?.execute(params![id, now.unix_ms()])?;
+    Ok(())
+}
+
 /// Takes back what a user who is no longer owner of a tenant has promised there.
 fn forget_invites(connection: &Connection, tenant: TenantId, inviter: UserId) -> Result<(), StoreError> {
     let sql = "DELETE FROM invites WHERE tenant_id = ?1 AND inviter = ?2";

@@ -191,14 +191,13 @@ impl Ticket {
     fn record(&self, outcome: UsageOutcome, served: Quantities, reported: Option<Quantities>) -> Result<UsageRecord, Error> {
         let ended = self.control.now().max(self.draft.started);
         let usage = Usage { outcome, served, provider_reported: reported, ended, ..self.draft.clone() };
-        let mut record = self.control.shared.billing.meter().record(usage).map_err(Error::internal)?;
+        let record = self.control.shared.billing.meter().record(usage).map_err(Error::internal)?;
         if record.amount > self.held {
             // The prompt was longer than its bytes allow: a model's template adds more than it should. The bound that
             // the customer was admitted with holds.
             tracing::error!(usage = %record.id, amount = %record.amount, held = %self.held, "a request cost more than its bound");
-            record.amount = self.held;
         }
-        Ok(record)
+        Ok(record.capped(self.held))
     }
 
     /// The most tokens that the answer can have.

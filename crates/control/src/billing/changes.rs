@@ -9,6 +9,12 @@ use freehold_store::{Created, Movement, Once, TrailRow};
 use crate::facade::Control;
 
 impl Control {
+    /// Takes over what was written just now. For who has `changing`.
+    pub(super) fn post_all(&self, movements: Vec<Movement>) {
+        let mut meter = self.shared.billing.meter();
+        movements.into_iter().for_each(|movement| meter.post(movement.transfer));
+    }
+
     /// Books a transfer that somebody asked for. The transfer that there is then: of this call, or of an earlier one.
     pub(super) async fn book(&self, movement: Movement, once: Option<Once>, trail: TrailRow) -> Result<Created<TransferId>, Error> {
         let billing = &self.shared.billing;

@@ -1,18 +1,17 @@
 //! Balance, credit and terms of payment.
 
-use std::sync::{Arc, Weak};
-
 use freehold_domain::{Currency, Error, NanoUnits, TenantId, Timestamp, TransferId};
-use freehold_ledger::{AccountKind, Reason, derive};
-use freehold_store::{Created, Movement, Terms, account_id};
+use freehold_ledger::invoices::{Heading, Invoice};
+use freehold_ledger::{AccountKind, Month, Reason, Tax, derive};
+use freehold_store::{Movement, TenantRow, Terms, account_id};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::changes::ledger_error;
+use super::invoices::series;
 use crate::auth::{Action, Actor, permit};
-use crate::facade::{Control, Shared};
-use crate::hooks::TenantWatch;
+use crate::facade::Control;
 use crate::once::IdempotencyKey;
 
 /// The most that is given at once: a billion units.
@@ -66,7 +65,7 @@ pub struct TermsChange {
 pub struct NewCredit {
     /// Who gets it, by id or name.
     pub tenant: String,
-    /// How much, in nano-units: above zero.
+    /// How much, in nano-units: above zero. It is net: of what somebody paid for, the tax that is set was paid too.
     #[schema(value_type = String, pattern = "^([1-9][0-9]{0,17}|1000000000000000000)$", example = "10000000000")]
     pub amount: NanoUnits,
     /// What it is for.
@@ -202,15 +201,26 @@ impl Control {
         self.balance_of(tenant).await
     }
 
-    /// Gives a tenant credit.
+    /// Gives a tenant credit. If somebody paid for it and a tax is set, there is a receipt with the tax.
     ///
     /// # Errors
     /// `permission_denied`, `not_found`, `invalid_request`.
     pub async fn give_credit(&self, actor: &Actor, new: NewCredit, once: Option<&IdempotencyKey>) -> Result<BalanceView, Error> {
         permit(actor, Action::ManagePrices)?;
-        let tenant = self.visible_tenant(actor, &new.tenant).await?.id;
+        let tenant = self.visible_tenant(actor, &new.tenant).await?;
         read_amount(new.amount)?;
         read_note(&new.note)?;
+        let month = Month::of(self.now());
+        let tax = if new.paid { self.store(move |store| store.tax(Some(tenant.id), month)).await? } else { None };
+        let whose = tenant.id;
+        match tax {
+            Some(tax) => self.sell_credit(actor, tenant, new, tax, once).await?,
+            None => self.add_credit(actor, whose, new, once).await?,
+        }
+        self.balance_of(whose).await
+    }
+
+    async fn add_credit(&self, actor: &Actor, tenant: TenantId, new: NewCredit, once: Option<&IdempotencyKey>) -> Result<(), Error> {
         let now = self.now();
         let once = once.map(|once| once.once(actor, "give_credit", &new, now)).transpose()?;
         let (from, reason) = if new.paid { (AccountKind::Cash, Reason::TopUp) } else { (AccountKind::OperatorCredit, Reason::Grant) };
@@ -219,25 +229,59 @@ impl Control {
         let movement = Movement::new(id, accounts, tenant, self.shared.billing.currency, new.amount, reason, now).with_note(&new.note);
         let data = json!({"amount": new.amount, "note": new.note, "paid": new.paid});
         let event = self.event(Some(&actor.by()), Some(tenant), "credit.given", &id.to_string(), data);
-        self.book(movement, once, event).await?;
-        self.balance_of(tenant).await
+        self.book(movement, once, event).await.map(drop)
     }
 
-    /// Gives a tenant that has just signed up its credit; a second time it changes nothing.
-    pub(crate) async fn give_signup_credit(&self, tenant: TenantId) -> Result<(), Error> {
-        let amount = NanoUnits::new(self.settings().people.signup_credit_nano);
-        if amount <= NanoUnits::ZERO {
-            return Ok(());
-        }
-        let (id, now) = (derive::transfer_id(tenant, "signup", ""), self.now());
-        let accounts = (AccountKind::OperatorCredit, AccountKind::Customer);
-        let movement = Movement::new(id, accounts, tenant, self.shared.billing.currency, amount, Reason::Grant, now);
-        let event = self.event(None, Some(tenant), "credit.given", &id.to_string(), json!({"amount": amount, "note": "sign-up"}));
-        match self.book(movement.with_note("sign-up"), None, event).await? {
-            Created::New => tracing::info!(%tenant, %amount, "credit for signing up"),
-            Created::Before(_) => {}
-        }
+    /// Books a payment for credit and the tax on it, with a receipt.
+    async fn sell_credit(
+        &self,
+        actor: &Actor,
+        tenant: TenantRow,
+        new: NewCredit,
+        tax: Tax,
+        once: Option<&IdempotencyKey>,
+    ) -> Result<(), Error> {
+        let (now, whose, currency) = (self.now(), tenant.id, self.shared.billing.currency);
+        let once = once.map(|once| once.once(actor, "sell_credit", &new, now)).transpose()?;
+        let heading = self.heading(&tenant, now, Some(tax)).await?;
+        let receipt_id = heading.id;
+        let _changing = self.shared.billing.changing.lock().await;
+        self.load_under_lock(whose, None).await?;
+        let (credit_id, tax_id) = (TransferId::from_uuid(self.new_uuid()), TransferId::from_uuid(self.new_uuid()));
+        let data = json!({"amount": new.amount, "note": new.note, "paid": true, "receipt": receipt_id.to_string()});
+        let event = self.event(Some(&actor.by()), Some(whose), "credit.given", &credit_id.to_string(), data);
+        let make = move |number: String| {
+            let receipt = Invoice::top_up(Heading { number, ..heading }, new.amount, currency).map_err(Error::internal)?;
+            let movement = |id, to, amount, reason| Movement::new(id, (AccountKind::Cash, to), whose, currency, amount, reason, now);
+            let credit = movement(credit_id, AccountKind::Customer, receipt.total, Reason::TopUp).with_note(&new.note);
+            let tax = movement(tax_id, AccountKind::Tax, receipt.tax_amount, Reason::Tax(receipt.id)).with_note(&receipt.number);
+            let has_tax = receipt.tax_amount > NanoUnits::ZERO;
+            Ok::<_, Error>((receipt, [Some(credit), has_tax.then_some(tax)].into_iter().flatten().collect::<Vec<_>>()))
+        };
+        let prefix = series("TOP", now);
+        let moved = self
+            .issue(move |store| {
+                let mut moved = Vec::new();
+                let make = |number| {
+                    let (receipt, movements) = make(number)?;
+                    moved.clone_from(&movements);
+                    Ok::<_, Error>((receipt, movements))
+                };
+                store.top_up(&prefix, now, make, freehold_store::Note { once: once.as_ref(), trail: Some(&event) })?;
+                Ok(moved)
+            })
+            .await?;
+        self.post_all(moved);
         Ok(())
+    }
+
+    /// What a tenant that signs up gets, if it gets anything. Written with the tenant, so it is given once and never lost.
+    pub(crate) fn signup_credit(&self, tenant: TenantId) -> Option<Movement> {
+        let amount = NanoUnits::new(self.settings().people.signup_credit_nano);
+        let accounts = (AccountKind::OperatorCredit, AccountKind::Customer);
+        let id = derive::transfer_id(tenant, "signup", "");
+        let movement = Movement::new(id, accounts, tenant, self.shared.billing.currency, amount, Reason::Grant, self.now());
+        (amount > NanoUnits::ZERO).then(|| movement.with_note("sign-up"))
     }
 
     /// What moved on a tenant's account except for usage, newest first, the last thousand.
@@ -279,27 +323,6 @@ impl Control {
         let holds = self.shared.billing.meter().open_holds() as u64;
         let accounts = balances.into_iter().map(|(kind, balance)| (kind, NanoUnits::new(balance))).collect();
         Ok(LedgerView { accounts, total, holds, pending, currency })
-    }
-}
-
-/// Gives credit to tenants that sign up.
-pub(crate) struct SignupCredit(Weak<Shared>);
-
-impl SignupCredit {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self(Arc::downgrade(shared))
-    }
-}
-
-impl TenantWatch for SignupCredit {
-    fn created(&self, tenant: TenantId, by_signup: bool) {
-        let Some(shared) = self.0.upgrade().filter(|_| by_signup) else { return };
-        let control = Control { shared };
-        tokio::spawn(async move {
-            if let Err(error) = control.give_signup_credit(tenant).await {
-                tracing::error!(%tenant, message = error.message, context = error.context, "the credit for signing up is not given");
-            }
-        });
     }
 }
 

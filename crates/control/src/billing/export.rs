@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use freehold_domain::{Error, KeyId, TenantId};
-use freehold_ledger::focus::{CsvWriter, FocusError, Names, ParquetWriter, Row, Seller, usage_rows};
+use freehold_domain::{Error, KeyId, NanoUnits, TenantId};
+use freehold_ledger::focus::{CsvWriter, FocusError, Names, ParquetWriter, Row, Seller, TaxCharge, tax_row, usage_rows};
 use freehold_ledger::{Month, Prices};
 use freehold_store::Store;
 use tokio::sync::mpsc;
@@ -111,7 +111,8 @@ enum ExportError {
 
 impl Export {
     fn run(&self, store: &Store, mut writer: Writer) -> Result<(), ExportError> {
-        let invoice = store.invoice_number(self.tenant, self.month)?;
+        let document = store.invoices_since(self.tenant, self.month, 1)?.into_iter().find(|invoice| invoice.month == self.month);
+        let invoice = document.as_ref().map(|invoice| invoice.number.clone());
         let span = (self.month.start(), self.month.end());
         let mut keys: HashMap<KeyId, Option<String>> = HashMap::new();
         let mut after = None;
@@ -134,6 +135,19 @@ impl Export {
                 for focus in usage_rows(&record, list, &self.seller, &names)? {
                     writer.write(focus)?;
                 }
+            }
+        }
+        if let Some((document, tax)) = document.as_ref().and_then(|document| Some((document, document.tax.as_ref()?))) {
+            let charge = TaxCharge {
+                tenant: self.tenant,
+                amount: document.tax_amount,
+                currency: document.currency,
+                month: self.month,
+                description: tax.label(),
+            };
+            if charge.amount > NanoUnits::ZERO {
+                let names = Names { tenant: self.tenant_name.clone(), invoice, ..Names::default() };
+                writer.write(tax_row(&charge, &self.seller, &names))?;
             }
         }
         Ok(writer.finish()?)

@@ -1,15 +1,16 @@
 //! Invoices of a month, credit notes, payments.
 //!
 //! An invoice is the month's usage as it was charged. What the tenant's account could pay is paid from credit; for a
-//! postpaid tenant the rest is due, and goes from its account to the receivables.
+//! postpaid tenant the rest is due, with the tax on it, and goes from its account to the receivables. [`super::runs`] says
+//! when. Usage that comes after its month's invoice, because a clock was wrong, is on the next one.
 //!
-//! **Invariant:** a month is invoiced once, after it is over and after everything that began in it has ended.
+//! **Invariant:** a month is invoiced once for a tenant, and nothing that was used is on two invoices.
 
-use std::collections::HashSet;
-
-use freehold_domain::{Currency, Error, ErrorCode, InvoiceId, NanoUnits, TenantId, Timestamp, TransferId};
-use freehold_ledger::invoices::{Heading, Invoice, InvoiceError, InvoiceKind, InvoiceState, Party, Totals, render_html, render_pdf};
-use freehold_ledger::{AccountKind, Month, Reason, calendar, derive};
+use freehold_domain::{Currency, Error, ErrorCode, InvoiceId, MoneyError, NanoUnits, TenantId, Timestamp, TransferId};
+use freehold_ledger::invoices::{
+    Heading, Invoice, InvoiceError, InvoiceKind, InvoiceState, Party, Totals, UsageTotal, render_html, render_pdf,
+};
+use freehold_ledger::{AccountKind, Month, Reason, Tax, calendar, derive};
 use freehold_store::{Created, Issued, Movement, Note, TenantRow};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,33 +23,10 @@ use crate::facade::Control;
 use crate::once::IdempotencyKey;
 use crate::page::{Page, PageRequest};
 
-/// After so long nothing that began in a month can still be running.
-const AFTER_THE_MONTH_MS: i64 = 60 * 60 * 1000;
-const TENANTS_AT_ONCE: u32 = 200;
-
-/// A month to invoice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct InvoiceRun {
-    /// The month: `2026-11`.
-    #[schema(pattern = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])$", example = "2026-11")]
-    pub month: String,
-}
-
-/// What a run did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct InvoiceRunView {
-    /// The month.
-    pub month: String,
-    /// The numbers of the invoices that were made.
-    pub issued: Vec<String>,
-    /// How many tenants had their invoice before.
-    pub before: u32,
-    /// Tenants that have no invoice yet, because requests that they began in the month are still being answered: run
-    /// the month again in some minutes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waiting: Vec<String>,
-}
+/// How many months back usage is looked for that came after its month's invoice.
+const LATE_MONTHS: u32 = 3;
+/// The most invoices of a tenant that can have lines of those months.
+const INVOICES_SINCE_MAX: u32 = 50;
 
 /// An invoice or a credit note, in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -58,7 +36,7 @@ pub struct InvoiceView {
     pub id: InvoiceId,
     /// Its number.
     pub number: String,
-    /// `invoice` or `credit_note`.
+    /// `invoice`, `credit_note`, or `top_up`: the receipt of a payment for credit.
     pub kind: String,
     /// The invoice that a credit note is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,10 +49,16 @@ pub struct InvoiceView {
     pub tenant: TenantId,
     /// The month.
     pub month: String,
-    /// What was used, less what was given back.
+    /// What was used, less what was given back: net, without tax.
     #[schema(value_type = String)]
     pub total: NanoUnits,
-    /// What is to be paid.
+    /// The tax on what was not paid from credit.
+    #[schema(value_type = String)]
+    pub tax: NanoUnits,
+    /// `total` and `tax`.
+    #[schema(value_type = String)]
+    pub gross: NanoUnits,
+    /// What is to be paid: `gross` less what was paid from credit.
     #[schema(value_type = String)]
     pub due: NanoUnits,
     /// The currency.
@@ -93,7 +77,7 @@ pub struct InvoiceView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewCreditNote {
-    /// How much is given back, in nano-units.
+    /// How much is given back, in nano-units: net, or of an invoice that is not paid all that is due.
     #[schema(value_type = String, pattern = "^([1-9][0-9]{0,17}|1000000000000000000)$", example = "1000000000")]
     pub amount: NanoUnits,
     /// Why; it stands on the note.
@@ -102,19 +86,21 @@ pub struct NewCreditNote {
 }
 
 fn view(invoice: &Invoice) -> InvoiceView {
-    let (kind, of) = match invoice.kind {
-        InvoiceKind::Invoice => ("invoice", None),
-        InvoiceKind::CreditNote { of, .. } => ("credit_note", Some(of)),
+    let of = match invoice.kind {
+        InvoiceKind::Invoice | InvoiceKind::TopUp => None,
+        InvoiceKind::CreditNote { of, .. } => Some(of),
     };
     InvoiceView {
         id: invoice.id,
         number: invoice.number.clone(),
-        kind: kind.to_owned(),
+        kind: invoice.kind.as_str().to_owned(),
         of,
         state: invoice.state.as_str().to_owned(),
         tenant: invoice.tenant,
         month: invoice.month.to_string(),
         total: invoice.total,
+        tax: invoice.tax_amount,
+        gross: invoice.gross,
         due: invoice.due,
         currency: invoice.currency,
         issued_at: invoice.issued_at,
@@ -137,9 +123,14 @@ pub(super) fn read_month(text: &str) -> Result<Month, Error> {
     text.parse().map_err(|error| Error::invalid("month", format!("{error}.")))
 }
 
+/// The series of numbers that a document issued now is in: `INV-2026-`.
+pub(super) fn series(kind: &str, now: Timestamp) -> String {
+    format!("{kind}-{}-", calendar::date_text(now).get(..4).unwrap_or_default())
+}
+
 fn refused(error: InvoiceError) -> Error {
     match error {
-        InvoiceError::TooMuch { .. } | InvoiceError::NotPositive(_) => {
+        InvoiceError::TooMuch { .. } | InvoiceError::NotPositive(_) | InvoiceError::NotWhole { .. } => {
             Error::invalid("amount", format!("This amount does not fit: {error}."))
         }
         InvoiceError::NotCreditable(_) | InvoiceError::State { .. } => Error::new(ErrorCode::Conflict, format!("{error}.")),
@@ -147,115 +138,158 @@ fn refused(error: InvoiceError) -> Error {
     }
 }
 
+/// What an invoice is made of.
+struct Used {
+    /// The invoice that the month has already.
+    before: Option<InvoiceId>,
+    /// The month's usage.
+    totals: Totals,
+    /// Usage of earlier months that came after their invoices.
+    late: Vec<(Month, Totals)>,
+    /// What the tenant's account had when the month was over.
+    at_the_end: NanoUnits,
+}
+
+fn days(month: Month) -> (i64, i64) {
+    (calendar::day_of(month.start()), calendar::day_of(month.end()))
+}
+
+/// What of a month's usage has a price and is on none of these invoices.
+fn unbilled(month: Month, used: Vec<UsageTotal>, invoices: &[Invoice]) -> Result<Totals, MoneyError> {
+    let (mut all, mut billed) = (Totals::new(), Totals::new());
+    for total in used.into_iter().filter(|total| total.price_number != FREE_NUMBER) {
+        all.merge(total)?;
+    }
+    invoices.iter().try_for_each(|invoice| billed.add_invoiced(invoice, month))?;
+    all.less(&billed)
+}
+
+/// What an invoice moves: the debt and the tax on it go to what is to be received.
+fn asked_for(invoice: &Invoice) -> Vec<Movement> {
+    let movement = |name: &str, to, amount: NanoUnits, reason| {
+        let id = TransferId::from_uuid(derive::uuid(name, &[&invoice.id.to_string()]));
+        let accounts = (AccountKind::Receivable, to);
+        let movement = Movement::new(id, accounts, invoice.tenant, invoice.currency, amount, reason, invoice.issued_at);
+        (amount > NanoUnits::ZERO).then(|| movement.with_note(&invoice.number))
+    };
+    let debt = movement("freehold.invoice", AccountKind::Customer, invoice.taxable, Reason::Invoice(invoice.id));
+    let tax = movement("freehold.invoice-tax", AccountKind::Tax, invoice.tax_amount, Reason::Tax(invoice.id));
+    debt.into_iter().chain(tax).collect()
+}
+
+/// What a credit note moves: of an invoice that is not paid the debt goes, and the tax with it; otherwise it becomes credit.
+fn given_back(note: &Invoice, of: InvoiceId, is_unpaid: bool) -> Vec<Movement> {
+    let movement = |name: &str, accounts, amount: NanoUnits, reason| {
+        let id = TransferId::from_uuid(derive::uuid(name, &[&note.id.to_string()]));
+        let movement = Movement::new(id, accounts, note.tenant, note.currency, amount, reason, note.issued_at);
+        (amount > NanoUnits::ZERO).then(|| movement.with_note(&note.number))
+    };
+    let target = if is_unpaid { AccountKind::Receivable } else { AccountKind::Customer };
+    let net = movement("freehold.credit-note", (AccountKind::OperatorCredit, target), note.total, Reason::CreditNote(of));
+    let accounts = (AccountKind::Tax, AccountKind::Receivable);
+    let tax = movement("freehold.credit-note-tax", accounts, note.tax_amount, Reason::Tax(note.id));
+    net.into_iter().chain(tax).collect()
+}
+
 impl Control {
-    /// Invoices a month that is over, for every tenant that used something that has a price.
-    ///
-    /// # Errors
-    /// `permission_denied` for a tenant, `invalid_request` for a month that is not over.
-    pub async fn run_invoices(&self, actor: &Actor, run: &InvoiceRun) -> Result<InvoiceRunView, Error> {
-        permit(actor, Action::ManagePrices)?;
-        let month = read_month(&run.month)?;
-        let now = self.now();
-        let ready = month.end().plus_ms(AFTER_THE_MONTH_MS);
-        if now < ready {
-            return Err(Error::invalid("month", format!("{month} can be invoiced from {ready} on, when everything in it has ended.")));
-        }
-        let in_use = self.in_use_since_before(month.end()).await?;
-        let mut done = InvoiceRunView { month: month.to_string(), issued: Vec::new(), before: 0, waiting: Vec::new() };
-        let mut after = None;
-        loop {
-            let tenants = self.store(move |store| store.tenants(after, TENANTS_AT_ONCE)).await?;
-            let Some(last) = tenants.last() else { return Ok(done) };
-            after = Some(last.id);
-            for tenant in tenants {
-                if in_use.contains(&tenant.id) {
-                    done.waiting.push(tenant.name.to_string());
-                    continue;
-                }
-                match self.invoice_tenant(tenant, month, now).await? {
-                    Some(Issued::New(invoice)) => done.issued.push(invoice.number),
-                    Some(Issued::Before(_)) => done.before += 1,
-                    None => {}
-                }
-            }
-        }
-    }
-
-    /// Whose requests that began before a moment have not ended, or their ends are still on their way. Nobody joins them
-    /// once the moment is over.
-    async fn in_use_since_before(&self, moment: Timestamp) -> Result<HashSet<TenantId>, Error> {
-        let mut tenants = self.shared.billing.meter().open_before(moment);
-        // What has just ended is written then.
-        self.settle_usage().await;
-        tenants.extend(self.store(move |store| store.pending_before(moment)).await?);
-        Ok(tenants)
-    }
-
-    async fn invoice_tenant(&self, tenant: TenantRow, month: Month, now: Timestamp) -> Result<Option<Issued>, Error> {
-        let id = tenant.id;
-        let days = (calendar::day_of(month.start()), calendar::day_of(month.end()));
+    /// Issues a tenant's invoice of a month, unless there is one or nothing is to be charged.
+    pub(super) async fn invoice_tenant(&self, tenant: TenantRow, month: Month, now: Timestamp) -> Result<Option<Issued>, Error> {
+        let (id, currency) = (tenant.id, self.shared.billing.currency);
         let _changing = self.shared.billing.changing.lock().await;
-        let account = AccountKind::Customer.id(Some(id), self.shared.billing.currency);
-        let used = self.store(move |store| store.month_account(id, days, account)).await?;
-        let mut sums = Totals::new();
-        for total in used.totals.into_iter().filter(|total| total.price_number != FREE_NUMBER) {
-            sums.merge(total).map_err(Error::internal)?;
+        let used = self.used_in(id, month).await?;
+        if let Some(before) = used.before {
+            return Ok(Some(Issued::Before(before)));
         }
-        if sums.iter().next().is_none() {
+        let late = used.late.iter().map(|(_, totals)| totals.amount()).collect::<Result<Vec<_>, _>>().map_err(Error::internal)?;
+        let own = used.totals.amount().map_err(Error::internal)?;
+        let total = NanoUnits::sum(late.into_iter().chain([own])).map_err(Error::internal)?;
+        if total <= NanoUnits::ZERO {
             return Ok(None);
         }
         self.load_under_lock(id, None).await?;
-        let at_the_end = used.balance.plus(used.since).map_err(Error::internal)?;
-        let total = sums.amount().map_err(Error::internal)?;
-        let due = if at_the_end.is_negative() { at_the_end.negated().map_err(Error::internal)?.min(total) } else { NanoUnits::ZERO };
-        let paid = total.minus(due).map_err(Error::internal)?;
-        let (prices, currency) = (self.shared.billing.meter().prices(), self.shared.billing.currency);
-        let heading = self.heading(&tenant, now);
+        let owed = used.at_the_end.negated().map_err(Error::internal)?.max(NanoUnits::ZERO).min(total);
+        let paid = total.minus(owed).map_err(Error::internal)?;
+        let tax = self.store(move |store| store.tax(Some(id), month)).await?;
+        let heading = self.heading(&tenant, now, tax).await?;
+        let (prices, control) = (self.shared.billing.meter().prices(), self.clone());
         let make = move |number: String| {
             let heading = Heading { number, ..heading };
-            let invoice = Invoice::of_month(heading, month, &sums, &prices, Vec::new(), paid, currency).map_err(refused)?;
-            let transfer = TransferId::from_uuid(derive::uuid("freehold.invoice", &[&invoice.id.to_string()]));
-            let accounts = (AccountKind::Receivable, AccountKind::Customer);
-            let movement =
-                Movement::new(transfer, accounts, id, currency, due, Reason::Invoice(invoice.id), now).with_note(&invoice.number);
-            Ok::<_, Error>((invoice, (due > NanoUnits::ZERO).then_some(movement)))
+            let invoice = Invoice::of_month(heading, month, (&used.totals, &used.late), &prices, Vec::new(), paid, currency);
+            let invoice = invoice.map_err(refused)?;
+            let data = json!({"number": invoice.number, "month": month.to_string(), "total": invoice.total, "due": invoice.due});
+            let event = control.event(None, Some(id), "invoice.issued", &invoice.id.to_string(), data);
+            let movements = asked_for(&invoice);
+            Ok::<_, Error>((invoice, movements, event))
         };
-        let prefix = format!("INV-{}-", calendar::date_text(now).get(..4).unwrap_or_default());
-        let (issued, movement) = self
+        let prefix = series("INV", now);
+        let (issued, moved) = self
             .issue(move |store| {
-                let mut moved = None;
+                let mut moved = Vec::new();
                 let issued = store.issue_invoice((id, month), &prefix, now, |number| {
-                    let (invoice, movement) = make(number)?;
-                    moved.clone_from(&movement);
-                    Ok::<_, Error>((invoice, movement))
+                    let (invoice, movements, event) = make(number)?;
+                    moved.clone_from(&movements);
+                    Ok::<_, Error>((invoice, movements, event))
                 })?;
                 Ok((issued, moved))
             })
             .await?;
-        if let (Issued::New(_), Some(movement)) = (&issued, movement) {
-            self.shared.billing.meter().post(movement.transfer);
+        if matches!(issued, Issued::New(_)) {
+            self.post_all(moved);
         }
         Ok(Some(issued))
     }
 
-    fn heading(&self, tenant: &TenantRow, now: Timestamp) -> Heading {
+    /// What a tenant used in a month and in those before it that is on no invoice, and what its account had at the end.
+    async fn used_in(&self, tenant: TenantId, month: Month) -> Result<Used, Error> {
+        let account = AccountKind::Customer.id(Some(tenant), self.shared.billing.currency);
+        let now = self.now();
+        let found = self.store(move |store| {
+            let first = Month::from_index(i64::from(month.index()) - i64::from(LATE_MONTHS));
+            let invoices = store.invoices_since(tenant, first, INVOICES_SINCE_MAX)?;
+            let own = store.month_account(tenant, days(month), account)?;
+            let mut months = vec![(month, own.totals)];
+            for index in first.index()..month.index() {
+                let earlier = Month::from_index(index.into());
+                let is_over = store.run(earlier)?.is_some_and(|run| run.finished_at.is_some_and(|at| at <= now));
+                if is_over || invoices.iter().any(|invoice| invoice.month == earlier) {
+                    months.push((earlier, store.month_account(tenant, days(earlier), account)?.totals));
+                }
+            }
+            Ok((invoices, months, own.balance, own.since))
+        });
+        let (invoices, months, balance, since) = found.await?;
+        let mut left = Vec::new();
+        for (month, totals) in months {
+            left.push((month, unbilled(month, totals, &invoices).map_err(Error::internal)?));
+        }
+        let (_, totals) = left.remove(0);
+        left.retain(|(_, totals)| !totals.is_empty());
+        let before = invoices.iter().find(|invoice| invoice.month == month).map(|invoice| invoice.id);
+        Ok(Used { before, totals, late: left, at_the_end: balance.plus(since).map_err(Error::internal)? })
+    }
+
+    pub(super) async fn heading(&self, tenant: &TenantRow, now: Timestamp, tax: Option<Tax>) -> Result<Heading, Error> {
         let settings = &self.settings().billing;
         let mut seller = settings.seller.lines().map(str::to_owned);
         let due_ms = i64::from(settings.invoice_due_days) * 24 * 60 * 60 * 1000;
-        Heading {
+        let id = tenant.id;
+        let buyer = self.store(move |store| store.buyer(id)).await?;
+        let tax_id = (!buyer.tax_id.is_empty()).then(|| format!("Tax id: {}", buyer.tax_id));
+        Ok(Heading {
             id: InvoiceId::from_uuid(self.new_uuid()),
             number: String::new(),
-            tenant: tenant.id,
+            tenant: id,
             issued_at: now,
             due_at: Some(now.plus_ms(due_ms)),
             seller: Party { name: seller.next().unwrap_or_default(), lines: seller.collect() },
-            buyer: Party { name: tenant.name.to_string(), lines: Vec::new() },
+            buyer: Party { name: tenant.name.to_string(), lines: buyer.lines.lines().map(str::to_owned).chain(tax_id).collect() },
+            tax,
             note: settings.invoice_note.clone(),
-        }
+        })
     }
 
     /// Works with the store where the work itself can refuse.
-    async fn issue<T: Send + 'static>(
+    pub(super) async fn issue<T: Send + 'static>(
         &self,
         work: impl FnOnce(&freehold_store::Store) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -337,34 +371,33 @@ impl Control {
             due_at: None,
             seller: invoice.seller.clone(),
             buyer: invoice.buyer.clone(),
+            tax: None,
             note: self.settings().billing.invoice_note.clone(),
         };
         let note_id = heading.id;
-        let transfer = TransferId::from_uuid(derive::uuid("freehold.credit-note", &[&note_id.to_string()]));
-        let target = if is_unpaid { AccountKind::Receivable } else { AccountKind::Customer };
-        let accounts = (AccountKind::OperatorCredit, target);
-        let movement = Movement::new(transfer, accounts, invoice.tenant, invoice.currency, new.amount, Reason::CreditNote(invoice.id), now);
-        let moved = movement.transfer.clone();
         let data = json!({"amount": new.amount, "reason": new.reason, "of": invoice.number});
         let event = self.event(Some(&actor.by()), Some(invoice.tenant), "invoice.credited", &invoice.id.to_string(), data);
-        let prefix = format!("CN-{}-", calendar::date_text(now).get(..4).unwrap_or_default());
-        let created = self
+        let prefix = series("CN", now);
+        let (created, moved) = self
             .issue(move |store| {
+                let mut moved = Vec::new();
                 let make = |number: String, already: NanoUnits| {
                     let note = invoice.credit_note(Heading { number, ..heading }, new.amount, already, &new.reason).map_err(refused)?;
                     let mut original = invoice.clone();
-                    if is_unpaid || already.plus(new.amount).map_err(Error::internal)? == invoice.total {
+                    if is_unpaid || already.plus(note.total).map_err(Error::internal)? == invoice.total {
                         original.become_state(InvoiceState::Credited).map_err(refused)?;
                     }
-                    let movement = movement.with_note(&note.number);
-                    Ok::<_, Error>((note, movement, original))
+                    moved = given_back(&note, invoice.id, is_unpaid);
+                    Ok::<_, Error>((note, moved.clone(), original))
                 };
-                store.issue_credit_note(invoice.id, &prefix, now, make, Note { once: once.as_ref(), trail: Some(&event) })
+                let told = Note { once: once.as_ref(), trail: Some(&event) };
+                let created = store.issue_credit_note(invoice.id, &prefix, now, make, told)?;
+                Ok((created, moved))
             })
             .await?;
         let id = match created {
             Created::New => {
-                self.shared.billing.meter().post(moved);
+                self.post_all(moved);
                 note_id
             }
             Created::Before(id) => id,

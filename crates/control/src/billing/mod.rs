@@ -20,6 +20,8 @@ mod log;
 mod meter;
 mod posting;
 mod prices;
+mod runs;
+mod taxes;
 mod usage;
 mod vouchers;
 mod webhooks;
@@ -32,12 +34,13 @@ use freehold_store::{Store, StoreError};
 
 pub use admit::{Ask, Ticket};
 pub use commit::Receipt;
-pub(crate) use credit::SignupCredit;
 pub use credit::{BalanceView, LedgerView, NewCredit, TermsChange, TransferView};
 pub use export::{ExportFormat, Piece};
-pub use invoices::{Document, InvoiceRun, InvoiceRunView, InvoiceView, NewCreditNote};
+pub use invoices::{Document, InvoiceView, NewCreditNote};
 pub use limits::{LimitsChange, LimitsView};
 pub use prices::{NewPrices, PricesView};
+pub use runs::{InvoiceRun, InvoiceRunView, NotInvoiced, RunView, RunsView, Upcoming};
+pub use taxes::{TaxChange, TaxRuleView, TaxView};
 pub use usage::{RecordView, RevenueRequest, UsageRequest, UsageRow, UsageView};
 pub use vouchers::{NewVoucher, Redemption, VoucherView, VoucherWithCode};
 
@@ -62,6 +65,8 @@ pub struct BillingSettings {
     pub invoice_note: String,
     /// Days to pay an invoice.
     pub invoice_due_days: u32,
+    /// Issue the invoices of each month when it is over.
+    pub invoice_monthly: bool,
     /// Milliseconds within which usage is flushed to the disk; 0: before the end of its answer goes out.
     pub usage_flush_ms: u32,
     /// Days that usage records are kept.
@@ -77,6 +82,7 @@ impl Default for BillingSettings {
             seller: "Freehold".to_owned(),
             invoice_note: String::new(),
             invoice_due_days: 14,
+            invoice_monthly: true,
             usage_flush_ms: 0,
             usage_retention_days: 400,
             webhook_private: false,
@@ -90,6 +96,8 @@ pub(crate) struct Billing {
     meter: Mutex<Meter>,
     /// Held by whoever brings a tenant into memory, or changes what is in memory and on the disk.
     changing: tokio::sync::Mutex<()>,
+    /// Held by whoever makes the invoices of a month.
+    invoicing: tokio::sync::Mutex<()>,
     link: Arc<Link>,
     threads: Mutex<Option<Threads>>,
     webhook_secret: [u8; 32],
@@ -161,6 +169,7 @@ impl Billing {
             currency,
             meter: Mutex::new(meter),
             changing: tokio::sync::Mutex::new(()),
+            invoicing: tokio::sync::Mutex::new(()),
             link: Arc::new(Link::new(sender, Arc::new(Queue::default()), journal, Arc::clone(clock))),
             threads: Mutex::new(Some(Threads { jobs, log })),
             webhook_secret: webhooks::secret(&settings.data_dir)?,

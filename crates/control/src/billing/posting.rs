@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** a file of the log and a mark are given back after what they are for is on the disk in the database.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -171,7 +172,7 @@ struct Due {
 
 impl Due {
     fn write(&self) -> UsageWrite<'_> {
-        let (record, text) = (&*self.record, self.text.as_str());
+        let (record, text) = (&*self.record, Cow::Borrowed(self.text.as_str()));
         match self.step {
             Step::Pending => UsageWrite::Pending { record, text },
             Step::Posted { outcome, delivered_at } => UsageWrite::Posted { record, text, outcome, delivered_at },

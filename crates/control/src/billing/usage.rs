@@ -2,7 +2,7 @@
 
 use freehold_domain::{Currency, Error, KeyId, NanoUnits, RequestId, TenantId, Timestamp, UsageId};
 use freehold_ledger::usage::Quantities;
-use freehold_ledger::{Month, calendar};
+use freehold_ledger::{Month, UsageState, calendar};
 use freehold_store::{SplitBy, UsageSum};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -147,9 +147,14 @@ pub struct RecordView {
     pub billable: QuantitiesView,
     /// The version of the price list; 0: none was published.
     pub price_number: u32,
-    /// What it costs, in nano-units.
+    /// What was charged, in nano-units.
     #[schema(value_type = String)]
     pub amount: NanoUnits,
+    /// What `billable` costs by the price list. It is there only where that is more than `amount`: the request cost more
+    /// than was held for it when it was let in, and no more than that is charged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub uncapped_amount: Option<NanoUnits>,
     /// The currency.
     #[schema(value_type = String)]
     pub currency: Currency,
@@ -160,7 +165,11 @@ fn quantities(from: &Quantities) -> QuantitiesView {
 }
 
 fn record_view(row: freehold_store::UsageRow) -> RecordView {
-    let record = row.record;
+    let mut record = row.record;
+    if record.state == UsageState::Void {
+        // What it would have cost is nobody's business: nothing was charged.
+        (record.billable, record.amount, record.uncapped_amount) = (Quantities::default(), NanoUnits::ZERO, None);
+    }
     RecordView {
         id: record.id,
         request: record.request,
@@ -177,6 +186,7 @@ fn record_view(row: freehold_store::UsageRow) -> RecordView {
         billable: quantities(&record.billable),
         price_number: record.price_number,
         amount: record.amount,
+        uncapped_amount: record.uncapped_amount,
         currency: record.currency,
     }
 }

@@ -35,14 +35,18 @@ pub(crate) fn known(public_url: &str) -> Letter {
     }
 }
 
-/// To somebody who forgot the password.
-pub(crate) fn reset(public_url: &str, token: &Token) -> Letter {
+const UNPROVED: &str = "\nUntil now nobody has proved that this address is theirs. Your new password proves it, and ends the API keys and \
+                        the sessions that were made with the account before.\n";
+
+/// To somebody who forgot the password. `is_known`: nothing of the account can be a stranger's.
+pub(crate) fn reset(public_url: &str, token: &Token, is_known: bool) -> Letter {
     Letter {
         subject: "Choose a new password",
         body: format!(
             "Somebody, we hope you, asked for a new password at\n{public_url}\nTo choose one, open\n\n{public_url}/#/reset/{}\n\n\
-             The link is good for one hour and works once. If it was not you, do nothing.\n",
-            token.reveal()
+             The link is good for one hour and works once. If it was not you, do nothing.\n{}",
+            token.reveal(),
+            if is_known { "" } else { UNPROVED }
         ),
     }
 }

@@ -14,6 +14,9 @@ pub(crate) const SIGNUP_MAILS_MAX: u32 = 15;
 /// Mails about a new password that go to one address in an hour, which is as long as they are good.
 pub(crate) const RESET_MAILS_MAX: u32 = 15;
 
+/// Places on the waiting list that people without a proved address get from one network in a day.
+pub(crate) const WAITS_FROM_NETWORK_MAX: u32 = 40;
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Limited {
@@ -35,6 +38,8 @@ pub(crate) enum Limited {
     OidcFrom,
     /// Tokens and invite codes that were tried, from one address.
     TokenFrom,
+    /// Places on the waiting list without a proved address, from one network.
+    WaitFrom,
 }
 
 impl Limited {
@@ -51,6 +56,8 @@ impl Limited {
             Self::InviteMailBy => (50, 60 * MINUTE_MS),
             Self::OidcFrom => (200, 15 * MINUTE_MS),
             Self::TokenFrom => (100, 15 * MINUTE_MS),
+            // A class in a school's network signs up together.
+            Self::WaitFrom => (WAITS_FROM_NETWORK_MAX, 24 * 60 * MINUTE_MS),
         }
     }
 }

@@ -40,6 +40,8 @@ use password::Passwords;
 pub const USERS_MAX: u32 = 100_000;
 /// The most of them who have not verified their address; the oldest who does not wait goes.
 const UNVERIFIED_MAX: u32 = 10_000;
+/// The most who wait. There is always room for some more who have not verified their address.
+pub const WAITING_MAX: u32 = 5_000;
 /// The most characters of a person's name.
 const NAME_CHARS_MAX: usize = 96;
 /// Rows of one kind that one round of forgetting removes.
@@ -169,21 +171,32 @@ impl From<&UserRow> for Person {
 
 /// Where a request comes from, for limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(String);
+pub struct Origin {
+    address: String,
+    network: String,
+}
 
 impl Origin {
     /// The address of a client. Of IPv6, the first 64 bits: one client has as many addresses as it likes behind them.
     pub fn new(address: std::net::IpAddr) -> Self {
         match address.to_canonical() {
-            std::net::IpAddr::V4(address) => Self(address.to_string()),
-            std::net::IpAddr::V6(address) => Self(format!("{:x?}", &address.segments()[..4])),
+            std::net::IpAddr::V4(address) => Self { address: address.to_string(), network: format!("{:?}", &address.octets()[..3]) },
+            std::net::IpAddr::V6(address) => {
+                let segments = address.segments();
+                Self { address: format!("{:x?}", &segments[..4]), network: format!("{:x?}", &segments[..3]) }
+            }
         }
+    }
+
+    /// The network around it, which somebody may have whole: the first 24 bits of IPv4, the first 48 of IPv6.
+    pub(crate) fn network(&self) -> &str {
+        &self.network
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.address)
     }
 }
 

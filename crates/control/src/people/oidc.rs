@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a provider's word gives access to an account of the service only if the two were linked before, or the
 //! provider says that the address is verified and the account is no operator's. An account whose address nobody has
-//! proved loses its password and its sessions when it is linked.
+//! proved loses its password, its sessions and its keys when it is linked.
 
 use freehold_domain::{Email, Error, ErrorCode, UserId};
 use freehold_store::{Account, Identity, OpenedWith, Place, TrailRow, UserRow};

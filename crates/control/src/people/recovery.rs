@@ -1,10 +1,10 @@
 //! A new password: for who forgot the old one, and for who knows it.
 //!
 //! **Invariant:** a new password ends every other link of a mail and every session, but the one that chose it while it was
-//! logged in.
+//! logged in. One that proves the address for the first time ends the keys too that the account has made.
 
 use freehold_domain::{Email, Error, ErrorCode, Timestamp};
-use freehold_store::{StoreError, TokenPurpose, TokenRow};
+use freehold_store::{StoreError, TokenPurpose, TokenRow, UserRow};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -54,6 +54,11 @@ impl std::fmt::Debug for PasswordChange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PasswordChange(..)")
     }
+}
+
+/// Whether what the account has opened is its owner's: the address was proved, or an operator made it for an operator.
+fn is_known(user: &UserRow) -> bool {
+    user.address_proved || user.operator
 }
 
 fn wrong_password(has_one: bool) -> Error {
@@ -127,11 +132,12 @@ impl Control {
             Err(StoreError::Missing) => return Ok(()),
             written => written?,
         }
-        self.people().mailer.send(&email, letters::reset(&self.people_settings().public_url, &token));
+        self.people().mailer.send(&email, letters::reset(&self.people_settings().public_url, &token, is_known(&user)));
         Ok(())
     }
 
-    /// Sets a new password with the token of a mail, and logs the user out everywhere.
+    /// Sets a new password with the token of a mail, and logs the user out everywhere. If nobody had proved the address
+    /// before, the keys that were made with the account end too: they may be a stranger's.
     ///
     /// # Errors
     /// `invalid_token`, `invalid_request`, `rate_limited`.
@@ -144,10 +150,14 @@ impl Control {
         let (_, user) = found.ok_or_else(invalid_token)?;
         let password_hash = self.people().passwords.hash(&form.password).await?;
         let id = user.id;
-        let tenant = self.store(move |store| store.memberships(id)).await?.first().map(|(row, _)| row.id);
+        let tenants = self.tenants_of(id).await?;
         let by = By::User(user.id, user.email.clone());
-        let event = self.event(Some(&by), tenant, "user.password_changed", &user.id.to_string(), json!({}));
-        let written = self.store(move |store| store.reset_password(&hash, id, &password_hash, now, Some(&event))).await;
+        let mut events = if is_known(&user) { Vec::new() } else { self.proved_events(&by, id, &tenants) };
+        events.push(self.event(Some(&by), tenants.first().copied(), "user.password_changed", &id.to_string(), json!({})));
+        let written = self.store(move |store| store.reset_password(&hash, id, &password_hash, now, &events)).await;
+        if !is_known(&user) {
+            tenants.iter().for_each(|tenant| self.shared.keys.forget_tenant(*tenant));
+        }
         written.map_err(|error| if matches!(error, StoreError::Missing) { invalid_token() } else { error.into() })
     }
 }

@@ -9,7 +9,7 @@
 
 use freehold_domain::{Email, Error, ErrorCode, InviteId, TenantId, TenantName, Timestamp, UserId, WaitingId};
 use freehold_store::{
-    Account, Arrival, Consumed, Created, Identity, InviteRow, InviteTo, Once, Place, SignedUp as Found, StoreError, TenantRow,
+    Account, Arrival, Consumed, Created, Identity, InviteRow, InviteTo, Once, Place, SignedUp as Found, SignupMax, StoreError, TenantRow,
     TokenPurpose, TokenRow, TrailRow, UserRow, WaitingRow,
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use super::limits::Limited;
 use super::password::Password;
 use super::token::Token;
-use super::{Origin, Person, SignupMode, UNVERIFIED_MAX, USERS_MAX, letters, read_email, read_person_name, read_tenant_name};
+use super::{Origin, Person, SignupMode, UNVERIFIED_MAX, USERS_MAX, WAITING_MAX, letters, read_email, read_person_name, read_tenant_name};
 use crate::auth::By;
 use crate::facade::Control;
 use crate::tenants::{TENANTS_MAX, WEIGHT_DEFAULT};
@@ -29,6 +29,8 @@ const VERIFY_MS: i64 = super::DAY_MS;
 /// How many such links are good at the same time: as many as are sent in an hour, so that forms filled in by others do
 /// not use up one's own.
 const TOKENS_MAX: u32 = super::limits::SIGNUP_MAILS_MAX;
+
+const SIGNUP_MAX: SignupMax = SignupMax { tokens: TOKENS_MAX, users: USERS_MAX, unverified: UNVERIFIED_MAX, waiting: WAITING_MAX };
 
 /// What a sign-up page needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -175,7 +177,7 @@ impl Control {
     /// Takes the form of a sign-up.
     ///
     /// # Errors
-    /// `invalid_request`, `signup_closed`, `invalid_token` for an invitation, `conflict` where an invitation is for an
+    /// `invalid_request`, `signup_closed` (also where nobody more may wait), `invalid_token` for an invitation, `conflict` where an invitation is for an
     /// address that has an account, `rate_limited`.
     pub async fn sign_up(&self, form: SignUp, origin: &Origin) -> Result<SignedUp, Error> {
         let now = self.now();
@@ -189,6 +191,9 @@ impl Control {
             None if self.people_settings().signup == SignupMode::Closed => return Err(closed()),
             None => None,
         };
+        if invite.is_none() && !self.people().mailer.is_on() {
+            self.people().limits.take(Limited::WaitFrom, origin.network(), now)?;
+        }
         let password_hash = self.people().passwords.hash(&form.password).await?;
         let user = UserRow {
             id: UserId::from_uuid(self.new_uuid()),
@@ -242,14 +247,14 @@ impl Control {
         if !self.people().mailer.is_on() {
             let waiting = self.waiting_row(user.id, tenant);
             let user = UserRow { password_hash: Some(password_hash), ..user };
-            self.store(move |store| store.sign_up(&user, None, Some(&waiting), TOKENS_MAX, USERS_MAX, UNVERIFIED_MAX)).await?;
+            self.store(move |store| store.sign_up(&user, None, Some(&waiting), SIGNUP_MAX)).await?;
             return Ok(SignedUp { user: person, state: SignupState::Waiting, position: None });
         }
         self.people().limits.take(Limited::SignupMailTo, person.email.as_str(), now)?;
         let wishes = Wishes { password_hash, name: user.name.clone(), tenant: tenant.to_string(), invite: invite.map(|invite| invite.id) };
         let token = Token::generate()?;
         let row = self.verify_token(&token, user.id, serde_json::to_string(&wishes).map_err(Error::internal)?);
-        let found = self.store(move |store| store.sign_up(&user, Some(&row), None, TOKENS_MAX, USERS_MAX, UNVERIFIED_MAX)).await?;
+        let found = self.store(move |store| store.sign_up(&user, Some(&row), None, SIGNUP_MAX)).await?;
         let url = &self.people_settings().public_url;
         let letter = match found {
             Found::Open(_) => letters::verify(url, &token),
@@ -398,7 +403,19 @@ impl Control {
         Ok(())
     }
 
-    /// Writes an arrival, tells who must know of a new tenant, and says where the newcomer stands.
+    /// The tenants that a user is in.
+    pub(crate) async fn tenants_of(&self, user: UserId) -> Result<Vec<TenantId>, Error> {
+        let memberships = self.store(move |store| store.memberships(user)).await?;
+        Ok(memberships.into_iter().map(|(tenant, _)| tenant.id).collect())
+    }
+
+    /// What the trail of each tenant says when a user's address is proved, and what was opened without that ends.
+    pub(crate) fn proved_events(&self, by: &By, user: UserId, tenants: &[TenantId]) -> Vec<TrailRow> {
+        let about = || json!({"ended": "sessions, invitations and keys from before"});
+        tenants.iter().map(|tenant| self.event(Some(by), Some(*tenant), "user.address_proved", &user.to_string(), about())).collect()
+    }
+
+    /// Writes an arrival with the credit of a new tenant, and says where the newcomer stands.
     /// With a key that was used before, says only that it is done.
     pub(crate) async fn arrive(&self, newcomer: Newcomer) -> Result<SignedUp, Error> {
         let user = newcomer.user.id;
@@ -407,10 +424,19 @@ impl Control {
             Place::NewTenant(row) => Some(row.id),
             _ => None,
         };
-        let by_signup = newcomer.by.is_none();
+        // Whom an operator lets in from the waiting list has signed up too.
+        let by_signup = newcomer.by.is_none() || matches!(newcomer.consumed, Consumed::Waiting(_));
         let waits = matches!(newcomer.place, Place::Waiting(_));
+        let opened = if newcomer.account == Account::Claimed { self.tenants_of(user).await? } else { Vec::new() };
+        let credit = new_tenant.filter(|_| by_signup).and_then(|tenant| self.signup_credit(tenant));
+        let mut trail = self.arrival_events(&newcomer, &opened);
+        trail.extend(credit.as_ref().map(|credit| {
+            let about = json!({"amount": credit.transfer.amount, "note": credit.note});
+            self.event(None, Some(credit.tenant), "credit.given", &credit.transfer.id.to_string(), about)
+        }));
         let arrival = Arrival {
-            trail: self.arrival_events(&newcomer),
+            trail,
+            credit,
             user: newcomer.user,
             account: newcomer.account,
             identity: newcomer.identity,
@@ -420,6 +446,7 @@ impl Control {
             now: self.now(),
             users_max: USERS_MAX,
             tenants_max: TENANTS_MAX,
+            waiting_max: WAITING_MAX,
             once: newcomer.once,
         };
         let created = self.store(move |store| store.arrive(&arrival)).await.map_err(|error| match error {
@@ -429,12 +456,11 @@ impl Control {
             }
             other => other.into(),
         })?;
+        // Keys that the account made before its address was proved have ended.
+        opened.iter().for_each(|tenant| self.shared.keys.forget_tenant(*tenant));
         if let Created::Before(id) = created {
             let user = Person { id: Some(id), ..person };
             return Ok(SignedUp { user, state: SignupState::Ready, position: None });
-        }
-        if let Some(tenant) = new_tenant {
-            self.shared.hooks.tenant_created(tenant, by_signup);
         }
         if !waits {
             return Ok(SignedUp { user: person, state: SignupState::Ready, position: None });
@@ -443,7 +469,7 @@ impl Control {
         Ok(SignedUp { user: person, state: SignupState::Waiting, position })
     }
 
-    fn arrival_events(&self, newcomer: &Newcomer) -> Vec<TrailRow> {
+    fn arrival_events(&self, newcomer: &Newcomer, opened: &[TenantId]) -> Vec<TrailRow> {
         let user = &newcomer.user;
         let by = newcomer.by.clone().unwrap_or(By::User(user.id, user.email.clone()));
         let about = json!({"email": user.email.as_str()});
@@ -452,7 +478,7 @@ impl Control {
             Place::NewTenant(row) => Some(row.id),
             Place::Nowhere | Place::Waiting(_) => None,
         };
-        let mut events = Vec::new();
+        let mut events = self.proved_events(&by, user.id, opened);
         events.extend(newcomer.also.clone());
         if newcomer.account != Account::Kept {
             events.push(self.event(Some(&by), tenant, "user.created", &user.id.to_string(), about.clone()));

@@ -1,8 +1,9 @@
 //! The waiting list: who is on it, and letting people in.
 
 use freehold_domain::{Email, Error, TenantName, Timestamp, WaitingId};
-use freehold_store::{Account, Consumed, Place, UserRow};
+use freehold_store::{Account, Consumed, Place, Store, StoreError, UserRow, WaitingRow};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::letters;
@@ -28,6 +29,14 @@ pub struct WaitingView {
     pub created_at: Timestamp,
 }
 
+fn view(row: WaitingRow, email: Email) -> WaitingView {
+    WaitingView { id: row.id, email, tenant_name: row.tenant_name, created_at: row.created_at }
+}
+
+fn not_waiting() -> Error {
+    not_found("place on the waiting list")
+}
+
 impl Control {
     /// The waiting list, the next first.
     ///
@@ -37,13 +46,34 @@ impl Control {
         permit(actor, Action::ManageUsers)?;
         let (limit, after) = page.read::<WaitingId>()?;
         let rows = self.store(move |store| store.waiting(after, limit + 1)).await?;
-        let view = |(row, email): (freehold_store::WaitingRow, Email)| WaitingView {
-            id: row.id,
-            email,
-            tenant_name: row.tenant_name,
-            created_at: row.created_at,
+        Ok(Page::of(rows, limit, |(row, _)| row.id.to_string(), |(row, email)| view(row, email)))
+    }
+
+    /// Takes somebody off the list, and the account with it if its address was never verified.
+    ///
+    /// # Errors
+    /// `permission_denied`, `not_found`.
+    pub async fn remove_waiting(&self, actor: &Actor, id: &str) -> Result<WaitingView, Error> {
+        let (row, user) = self.waiting_place(actor, id).await?;
+        let id = row.id;
+        let data = json!({"email": user.email.as_str()});
+        let event = self.event(Some(&actor.by()), None, "waiting.removed", &id.to_string(), data);
+        match self.store(move |store| store.remove_waiting(id, Some(&event))).await {
+            Err(StoreError::Missing) => return Err(not_waiting()),
+            written => written?,
+        }
+        Ok(view(row, user.email))
+    }
+
+    /// A place on the list and whose it is, for operators.
+    async fn waiting_place(&self, actor: &Actor, id: &str) -> Result<(WaitingRow, UserRow), Error> {
+        permit(actor, Action::ManageUsers)?;
+        let id: WaitingId = id.parse().map_err(|_| not_waiting())?;
+        let find = move |store: &Store| {
+            let Some(row) = store.waiting_entry(id)? else { return Ok(None) };
+            Ok(store.user(row.user_id)?.map(|user| (row, user)))
         };
-        Ok(Page::of(rows, limit, |(row, _)| row.id.to_string(), view))
+        self.store(find).await?.ok_or_else(not_waiting)
     }
 
     /// Lets somebody in: makes the tenant, and where the service sends no mail opens the account. Whose the address is,
@@ -52,15 +82,8 @@ impl Control {
     /// # Errors
     /// `permission_denied`, `not_found`, `conflict` at the limit of tenants.
     pub async fn admit(&self, actor: &Actor, id: &str) -> Result<SignedUp, Error> {
-        permit(actor, Action::ManageUsers)?;
-        let id: WaitingId = id.parse().map_err(|_| not_found("place on the waiting list"))?;
-        let found = self
-            .store(move |store| {
-                let Some(row) = store.waiting_entry(id)? else { return Ok(None) };
-                Ok(store.user(row.user_id)?.map(|user| (row, user)))
-            })
-            .await?;
-        let (row, user) = found.ok_or_else(|| not_found("place on the waiting list"))?;
+        let (row, user) = self.waiting_place(actor, id).await?;
+        let id = row.id;
         let email = user.email.clone();
         let account = if user.verified_at.is_some() { Account::Kept } else { Account::Admitted };
         let user = UserRow { verified_at: user.verified_at.or(Some(self.now())), ..user };

@@ -100,6 +100,8 @@ pub struct Answer {
     over: bool,
     /// Another server is at it, none of our workers.
     foreign: bool,
+    /// Its text so far, where it must be a judgement: one that is none is not charged.
+    judgement: Option<String>,
     /// Nothing goes out after this.
     until: Pin<Box<Sleep>>,
     lease: Lease,
@@ -188,12 +190,32 @@ impl Answer {
         metrics.begun(&model);
         let until = Box::pin(tokio::time::sleep_until(until.into()));
         let meter = Meter { metrics, model, received, first_token: None, last_token: None, usage: None, failed: false };
-        Self { head, body, decoder, meter, bill, receipt: None, cut, held: Vec::new(), over: false, foreign: false, until, lease }
+        Self {
+            head,
+            body,
+            decoder,
+            meter,
+            bill,
+            receipt: None,
+            cut,
+            held: Vec::new(),
+            over: false,
+            foreign: false,
+            judgement: None,
+            until,
+            lease,
+        }
     }
 
     /// Another server is at it, if that is so.
     pub(super) fn of_foreign(self, foreign: bool) -> Self {
         Self { foreign, ..self }
+    }
+
+    /// The answer of a guard model: if it is no judgement, it ends with an error and costs nothing.
+    #[must_use]
+    pub fn judging(self) -> Self {
+        Self { judgement: Some(String::new()), ..self }
     }
 
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
@@ -290,7 +312,10 @@ impl Answer {
         let mut usage = None;
         for event in &mut *events {
             match event {
-                ChatEvent::Text { text, .. } => self.bill.count(text),
+                ChatEvent::Text { text, .. } => {
+                    self.bill.count(text);
+                    self.judgement.iter_mut().for_each(|judgement| judgement.push_str(text));
+                }
                 ChatEvent::ToolCallStart { name, .. } => self.bill.count(name),
                 ChatEvent::ToolCallArguments { fragment, .. } => self.bill.count(fragment),
                 ChatEvent::Usage(found) if self.foreign && *found == Usage::default() && self.bill.pieces > 0 => {
@@ -309,6 +334,12 @@ impl Answer {
             self.bill.end(UsageOutcome::Cancelled);
             self.over = true;
             *events = vec![ChatEvent::Error(upstream::too_much(&self.meter.model))];
+            return;
+        }
+        if let Some(Err(error)) = self.judgement.as_deref().filter(|_| usage.is_some()).map(super::read_verdict) {
+            self.bill.end(UsageOutcome::Failed);
+            self.over = true;
+            *events = vec![ChatEvent::Error(error)];
             return;
         }
         let Some(((served, reported), ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };

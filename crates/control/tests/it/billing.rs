@@ -26,37 +26,37 @@ fn tenant_of(actor: &Actor) -> TenantId {
     actor.tenant().expect("a tenant").tenant
 }
 
-async fn try_admit(control: &Control, actor: &Actor, prompt_max: u64, output_max: u64) -> Result<Ticket, Error> {
+pub(crate) async fn try_admit(control: &Control, actor: &Actor, prompt_max: u64, output_max: u64) -> Result<Ticket, Error> {
     let (model, request) = (model(), RequestId::from_uuid(control.new_uuid()));
     let ask =
         Ask { tenant: tenant_of(actor), key: actor.key(), model: &model, request, provider: "own", meter: "chat", prompt_max, output_max };
     control.admit_request(ask).await
 }
 
-async fn use_tokens(control: &Control, actor: &Actor, input: u64, output: u64) {
+pub(crate) async fn use_tokens(control: &Control, actor: &Actor, input: u64, output: u64) {
     let ticket = try_admit(control, actor, input, output).await.expect("admitted");
     let served = Quantities::tokens(input, 0, output);
     ticket.settle(UsageOutcome::Complete, served, Some(served)).await.expect("written").confirm();
 }
 
-async fn publish(fixture: &Fixture) {
+pub(crate) async fn publish(fixture: &Fixture) {
     let new: NewPrices = serde_json::from_str(PRICES).expect("prices");
     fixture.control.publish_prices(&fixture.operator, new, None).await.expect("published");
     fixture.clock.advance_ms(1000);
 }
 
-async fn give(fixture: &Fixture, tenant: &str, nano: i64) {
+pub(crate) async fn give(fixture: &Fixture, tenant: &str, nano: i64) {
     let new = NewCredit { tenant: tenant.to_owned(), amount: NanoUnits::new(nano), note: String::new(), paid: true };
     fixture.control.give_credit(&fixture.operator, new, None).await.expect("given");
 }
 
-async fn balance(control: &Control, actor: &Actor) -> (i64, i64) {
+pub(crate) async fn balance(control: &Control, actor: &Actor) -> (i64, i64) {
     let view = control.balance(actor, None).await.expect("a balance");
     (view.balance.get(), view.held.get())
 }
 
 /// Everything is on the disk, nothing is held, the accounts add up.
-async fn check_ledger(fixture: &Fixture) {
+pub(crate) async fn check_ledger(fixture: &Fixture) {
     fixture.control.settle_usage().await;
     let ledger = fixture.control.ledger(&fixture.operator).await.expect("a ledger");
     assert_eq!((ledger.total, ledger.holds, ledger.pending), (NanoUnits::ZERO, 0, 0), "{ledger:?}");

@@ -5,6 +5,7 @@ mod auth;
 mod billing;
 mod bootstrap;
 mod gguf;
+mod invoices;
 mod isolation;
 mod keys;
 mod models;
@@ -26,6 +27,10 @@ use tempfile::TempDir;
 pub(crate) struct HandClock(AtomicI64);
 
 impl HandClock {
+    pub(crate) fn new() -> Self {
+        Self(AtomicI64::new(1_700_000_000_000))
+    }
+
     pub(crate) fn advance_ms(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::Relaxed);
     }
@@ -78,7 +83,7 @@ pub(crate) fn reopen(dir: &TempDir, clock: &Arc<HandClock>) -> Control {
 
 /// A service that may send alerts to this machine.
 pub(crate) async fn fixture_in(dir: TempDir, webhook_private: bool) -> Fixture {
-    let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
+    let clock = Arc::new(HandClock::new());
     let billing = BillingSettings { webhook_private, ..BillingSettings::default() };
     let settings = Settings { billing, ..settings(&dir) };
     let control = Control::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).expect("opens");
@@ -91,13 +96,13 @@ pub(crate) async fn fixture() -> Fixture {
 
 pub(crate) async fn fixture_with(people: PeopleSettings) -> Fixture {
     let dir = tempfile::tempdir().expect("a directory");
-    let clock = Arc::new(HandClock(AtomicI64::new(1_700_000_000_000)));
+    let clock = Arc::new(HandClock::new());
     let settings = Settings { people, ..settings(&dir) };
     let control = Control::open(settings, Arc::clone(&clock) as Arc<dyn Clock>).expect("opens");
     started(control, clock, dir).await
 }
 
-async fn started(control: Control, clock: Arc<HandClock>, dir: TempDir) -> Fixture {
+pub(crate) async fn started(control: Control, clock: Arc<HandClock>, dir: TempDir) -> Fixture {
     let Start::First(credentials) = control.bootstrap("http://127.0.0.1:8080").await.expect("starts") else { panic!("a new directory") };
     let operator = control.authenticate(&credentials.operator_key).await.expect("the operator");
     let main = control.authenticate(&credentials.key).await.expect("the tenant");

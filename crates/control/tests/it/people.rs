@@ -401,3 +401,155 @@ async fn what_is_typed_is_checked() {
         assert_eq!(code(world.log_in("a@example.org", password).await), "invalid_credentials");
     }
 }
+
+/// A service in which a stranger came in with Ada's address and a code for anybody: nobody has proved whose it is.
+async fn taken() -> (Fixture, String) {
+    let made = fixture_with(PeopleSettings::default()).await;
+    let anybody = made.control.create_invite(&made.operator, NewInvite::default(), None).await;
+    let invite = anybody.expect("made").code;
+    let stranger = SignUp { password: Password::new("the stranger's"), invite, ..form("ada@example.org") };
+    made.control.sign_up(stranger, &here()).await.expect("signed up");
+    let token = made.control.log_in(&login("ada@example.org", "the stranger's"), &here(), None).await.expect("logged in").token;
+    (made, token)
+}
+
+#[tokio::test]
+async fn what_a_stranger_made_ends_when_the_address_is_proved() {
+    let (made, token) = taken().await;
+    let control = &made.control;
+    let stranger = control.session(&token).await.expect("a session").actor(None).expect("an actor");
+    let new = |name: &str| freehold_control::keys::NewKey { name: name.to_owned(), ..Default::default() };
+    let first = control.create_key(&stranger, new("first"), None).await.expect("made");
+    let by_key = control.authenticate(&first.secret).await.expect("good");
+    let second = control.create_key(&by_key, new("made with the first"), None).await.expect("made");
+    control.authenticate(&second.secret).await.expect("good, and remembered");
+    let tenant = stranger.tenant().expect("a tenant").tenant_name.to_string();
+    let operators = made.key_for(&tenant).await;
+    let rotated = made.key_for(&tenant).await;
+    let rotation = freehold_control::keys::Rotation { grace_s: 0 };
+    let rotated = control.rotate_key(&stranger, &rotated.key.id.to_string(), rotation).await.expect("rotated");
+
+    // Ada is invited by name, which only she can know of.
+    let to_ada = NewInvite { email: Some("ada@example.org".to_owned()), ..NewInvite::default() };
+    let invite = control.create_invite(&made.operator, to_ada, None).await.expect("made").code;
+    control.sign_up(SignUp { invite, ..form("ada@example.org") }, &here()).await.expect("hers");
+    for secret in [&first.secret, &second.secret, &rotated.secret] {
+        assert_eq!(code(control.authenticate(secret).await), "invalid_api_key");
+    }
+    assert_eq!(code(control.session(&token).await.map(|_| ())), "invalid_session");
+    control.authenticate(&operators.secret).await.expect("the operator made this one");
+    let ada = control.log_in(&login("ada@example.org", PASSWORD), &here(), None).await.expect("logged in").token;
+    let ada = control.session(&ada).await.expect("a session").actor(Some(tenant.as_str())).expect("an actor");
+    let events = control.trail(&ada, &TrailRequest::default()).await.expect("the trail").data;
+    assert!(events.iter().any(|event| event.kind == "freehold.user.address_proved"), "{events:?}");
+    // Her own keys stay when she changes her password.
+    let hers = control.create_key(&ada, new("hers"), None).await.expect("made");
+    control.authenticate(&hers.secret).await.expect("good");
+}
+
+#[tokio::test]
+async fn a_new_password_by_mail_proves_the_address_too() {
+    let world = world(SignupMode::Open).await;
+    let control = &world.made.control;
+    // The operator makes the account with a password that somebody told him.
+    let new = NewUser { email: "ada@example.org".to_owned(), password: Some(Password::new("the stranger's")), ..NewUser::default() };
+    let new = NewUser { role: Some("owner".to_owned()), tenant: Some("main".to_owned()), ..new };
+    control.create_user(&world.made.operator, new, None).await.expect("made");
+    let token = world.log_in("ada@example.org", "the stranger's").await.expect("logged in");
+    let stranger = world.actor(&token).await;
+    let named = freehold_control::keys::NewKey { name: "k".to_owned(), ..Default::default() };
+    let key = control.create_key(&stranger, named.clone(), None).await.expect("made");
+    control.authenticate(&key.secret).await.expect("good");
+    let ask = || Addressee { email: "ada@example.org".to_owned() };
+    control.forgot_password(&ask(), &here()).expect("asked");
+    assert!(world.letter(0).await.contains("ends the API keys"), "who chooses a password knows what ends");
+    let new = NewPassword { token: world.token(0).await, password: Password::new(PASSWORD) };
+    control.reset_password(&new, &here()).await.expect("set");
+    assert_eq!(code(control.authenticate(&key.secret).await), "invalid_api_key");
+    assert_eq!(code(control.session(&token).await.map(|_| ())), "invalid_session");
+    control.authenticate(&world.made.credentials.key).await.expect("the tenant's other keys go on");
+    // The second time nothing is proved that was not.
+    let ada = world.actor(&world.log_in("ada@example.org", PASSWORD).await.expect("logged in")).await;
+    let key = control.create_key(&ada, named, None).await.expect("made");
+    control.forgot_password(&ask(), &here()).expect("asked");
+    assert!(!world.letter(1).await.contains("ends the API keys"));
+    let new = NewPassword { token: world.token(1).await, password: Password::new(PASSWORD) };
+    control.reset_password(&new, &here()).await.expect("set");
+    control.authenticate(&key.secret).await.expect("her key goes on");
+}
+
+#[tokio::test]
+async fn a_flood_from_one_network_does_not_fill_the_waiting_list() {
+    let made = fixture_with(PeopleSettings { signup: SignupMode::Preview, ..PeopleSettings::default() }).await;
+    let from = |n: u32, address: &str| {
+        let origin = Origin::new(address.replace('N', &(n % 250).to_string()).parse().expect("an address"));
+        let form = form(&format!("x{n}@example.org"));
+        let control = made.control.clone();
+        async move { control.sign_up(form, &origin).await.map(|signed_up| signed_up.state) }
+    };
+    for n in 0..40 {
+        assert_eq!(from(n, "203.0.113.N").await.expect("waits"), SignupState::Waiting);
+    }
+    let error = from(40, "203.0.113.N").await.expect_err("too many from there");
+    assert_eq!((error.code.as_str(), error.retry_after_s.is_some()), ("rate_limited", true));
+    assert_eq!(from(41, "203.0.114.N").await.expect("from elsewhere"), SignupState::Waiting);
+    for n in 100..140 {
+        from(n, "2001:db8:1:N::1").await.expect("waits");
+    }
+    assert_eq!(code(from(140, "2001:db8:1:ffff::1").await), "rate_limited", "one network has many addresses");
+    let page = PageRequest { limit: Some(1000), after: None };
+    let list = made.control.list_waiting(&made.operator, &page).await.expect("the list").data;
+    assert_eq!(list.len(), 81);
+    let id = list[0].id.to_string();
+    assert_eq!(code(made.control.remove_waiting(&made.main, &id).await), "permission_denied");
+    assert_eq!(made.control.remove_waiting(&made.operator, &id).await.expect("removed").email.as_str(), "x0@example.org");
+    assert_eq!(code(made.control.remove_waiting(&made.operator, &id).await), "not_found");
+    assert_eq!(code(made.control.remove_waiting(&made.operator, "../x").await), "not_found");
+    made.clock.advance_ms(24 * HOUR_MS);
+    assert_eq!(from(200, "203.0.113.N").await.expect("a new day"), SignupState::Waiting);
+}
+
+#[tokio::test]
+async fn the_credit_for_signing_up_is_there_when_the_account_is() {
+    let mail = tempfile::tempdir().expect("a folder");
+    let settings = PeopleSettings {
+        signup: SignupMode::Open,
+        mail: MailSettings::Folder(mail.path().to_owned()),
+        signup_credit_nano: 7,
+        ..PeopleSettings::default()
+    };
+    let world = World { made: fixture_with(settings).await, mail };
+    let ada = world.user("ada@example.org").await;
+    // The process ends right after the sign-up: a copy of its folder is what the next one finds.
+    let copy = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(copy.path().join("data")).expect("a folder");
+    for entry in std::fs::read_dir(world.made.dir.path().join("data")).expect("files") {
+        let entry = entry.expect("a file");
+        if entry.file_type().expect("a type").is_file() {
+            std::fs::copy(entry.path(), copy.path().join("data").join(entry.file_name())).expect("copied");
+        }
+    }
+    let after = crate::open(&copy, &world.made.clock);
+    for control in [&world.made.control, &after] {
+        assert_eq!(control.balance(&ada, None).await.expect("a balance").balance.get(), 7);
+    }
+    let ledger = after.ledger(&world.made.operator).await.expect("a ledger");
+    assert_eq!((ledger.total.get(), ledger.accounts["operator_credit"].get()), (0, -7));
+    let transfers = after.transfers(&ada, None).await.expect("transfers");
+    assert_eq!((transfers.len(), transfers[0].note.as_str()), (1, "sign-up"));
+    // A tenant that the operator makes gets none.
+    let other = world.made.tenant("other").await;
+    assert_eq!(world.made.control.balance(&other, None).await.expect("a balance").balance.get(), 0);
+}
+
+#[tokio::test]
+async fn who_was_let_in_from_the_waiting_list_gets_the_credit_too() {
+    let settings = PeopleSettings { signup: SignupMode::Preview, signup_credit_nano: 7, ..PeopleSettings::default() };
+    let made = fixture_with(settings).await;
+    made.control.sign_up(form("ada@example.org"), &here()).await.expect("waits");
+    let list = made.control.list_waiting(&made.operator, &PageRequest::default()).await.expect("the list").data;
+    made.control.admit(&made.operator, &list[0].id.to_string()).await.expect("admitted");
+    let token = made.control.log_in(&login("ada@example.org", PASSWORD), &here(), None).await.expect("logged in").token;
+    let ada = made.control.session(&token).await.expect("a session").actor(None).expect("an actor");
+    assert_eq!(made.control.balance(&ada, None).await.expect("a balance").balance.get(), 7);
+}

@@ -1,4 +1,4 @@
-//! `freehold prices`, `usage`, `invoice`, `credit` and `limits`.
+//! `freehold prices`, `usage`, `credit` and `limits`.
 //!
 //! **Invariant:** people type and read amounts in units of the currency (`12.5`); the API has nano-units.
 
@@ -6,10 +6,9 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use freehold_domain::NanoUnits;
-use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Client, segment};
@@ -52,38 +51,6 @@ pub struct UsageArgs {
     tenant: Option<String>,
 }
 
-/// What can be done with invoices.
-#[derive(Debug, Subcommand)]
-pub enum InvoiceCommand {
-    /// List invoices and credit notes
-    List {
-        /// Tenant whose invoices to list (operators only)
-        #[arg(long, value_name = "TENANT")]
-        tenant: Option<String>,
-    },
-    /// Show an invoice
-    Show {
-        /// Its id (`inv_...`)
-        id: String,
-    },
-    /// Write an invoice to a file
-    Download {
-        /// Its id (`inv_...`)
-        id: String,
-        /// pdf, html or json
-        #[arg(long, default_value = "pdf")]
-        format: String,
-        /// The file [default: the number, in this folder]
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
-    /// Invoice a month that is over (operators only)
-    Run {
-        /// The month, such as 2026-11
-        month: String,
-    },
-}
-
 /// What can be done with credit.
 #[derive(Debug, Subcommand)]
 pub enum CreditCommand {
@@ -102,7 +69,7 @@ pub enum CreditCommand {
         /// What it is for
         #[arg(long, default_value = "")]
         note: String,
-        /// The tenant paid for it; otherwise it is a present
+        /// The tenant paid for it, and the tax on it if one is set (`freehold tax`); otherwise it is a present
         #[arg(long)]
         paid: bool,
     },
@@ -195,13 +162,6 @@ impl UsageArgs {
     }
 }
 
-impl InvoiceCommand {
-    /// Another tenant's invoices take the operator's key.
-    pub fn needs_operator(&self) -> bool {
-        matches!(self, Self::List { tenant: Some(_) } | Self::Run { .. })
-    }
-}
-
 impl CreditCommand {
     /// Only looking at one's own takes no operator's key: no tenant's key spends money.
     pub fn needs_operator(&self) -> bool {
@@ -225,13 +185,13 @@ impl Scope {
     }
 }
 
-fn query(pairs: &[(&str, Option<&str>)]) -> String {
+pub(super) fn query(pairs: &[(&str, Option<&str>)]) -> String {
     let pairs: Vec<String> = pairs.iter().filter_map(|(name, value)| Some(format!("{name}={}", segment((*value)?)))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 
 /// An amount of the API, in units.
-fn amount(value: &Value) -> String {
+pub(super) fn amount(value: &Value) -> String {
     value.as_str().and_then(|text| NanoUnits::from_digits(text).ok()).map_or_else(|| "-".to_owned(), |amount| amount.to_string())
 }
 
@@ -239,7 +199,7 @@ fn digits(amount: NanoUnits) -> Value {
     json!(amount.get().to_string())
 }
 
-fn rows(list: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn rows(list: &Value) -> impl Iterator<Item = &Value> {
     list["data"].as_array().into_iter().flatten()
 }
 
@@ -327,70 +287,6 @@ fn plot(usage: &Value) {
             format!("{} {}", amount(&row["amount"]), output::cell(&usage["currency"]))
         };
         output::line(&format!("{}  {bar} {text}", output::cell(&row["day"])));
-    }
-}
-
-/// Runs `freehold invoice`.
-pub async fn invoice(client: &Client, command: InvoiceCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        InvoiceCommand::List { tenant } => {
-            let invoices = client.get(&format!("/api/v1/invoices{}", query(&[("tenant", tenant.as_deref())]))).await?;
-            if client.json {
-                output::json(&invoices);
-            } else {
-                let row = |row: &Value| {
-                    let total = format!("{} {}", amount(&row["total"]), output::cell(&row["currency"]));
-                    let texts = ["id", "number", "month", "state"].map(|name| output::cell(&row[name]));
-                    texts.into_iter().chain([total, amount(&row["due"]), output::moment(&row["due_at"])]).collect()
-                };
-                output::table(&["id", "number", "month", "state", "total", "due", "due until"], rows(&invoices).map(row).collect());
-            }
-        }
-        InvoiceCommand::Show { id } => {
-            let invoice = client.get(&format!("/api/v1/invoices/{}", segment(&id))).await?;
-            if client.json { output::json(&invoice) } else { show_invoice(&invoice) }
-        }
-        InvoiceCommand::Download { id, format, output: file } => {
-            if !["pdf", "html", "json"].contains(&format.as_str()) {
-                bail!("--format is pdf, html or json, not `{format}`");
-            }
-            let answer = client.send(Method::GET, &format!("/api/v1/invoices/{}?format={format}", segment(&id)), None).await?;
-            let bytes = answer.bytes().await.context("the service's answer broke off")?;
-            let file = file.unwrap_or_else(|| PathBuf::from(format!("{id}.{format}")));
-            std::fs::write(&file, &bytes).with_context(|| format!("{} cannot be written", file.display()))?;
-            output::note(&format!("{} is written.", file.display()));
-        }
-        InvoiceCommand::Run { month } => {
-            let run = client.post("/api/v1/invoices/run", &json!({"month": month})).await?;
-            if client.json {
-                output::json(&run);
-            } else {
-                run["issued"].as_array().into_iter().flatten().for_each(|number| output::line(&output::cell(number)));
-                output::note(&format!("{} tenants had their invoice before.", run["before"]));
-                for tenant in run["waiting"].as_array().into_iter().flatten() {
-                    let tenant = output::cell(tenant);
-                    output::note(&format!(
-                        "{tenant} waits: requests of that month are still being answered. Run it again in some minutes."
-                    ));
-                }
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn show_invoice(invoice: &Value) {
-    output::line(&format!(
-        "{}   {}   {}",
-        output::cell(&invoice["number"]),
-        output::cell(&invoice["month"]),
-        output::cell(&invoice["state"])
-    ));
-    let lines = invoice["lines"].as_array().into_iter().flatten();
-    let row = |line: &Value| vec![output::cell(&line["description"]), output::cell(&line["records"]), amount(&line["amount"])];
-    output::table(&["what", "records", "amount"], lines.map(row).collect());
-    for (name, field) in [("Total", "total"), ("Paid from credit", "paid_from_credit"), ("Due", "due")] {
-        output::line(&format!("{name}: {} {}", amount(&invoice[field]), output::cell(&invoice["currency"])));
     }
 }
 

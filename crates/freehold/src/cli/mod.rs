@@ -9,6 +9,7 @@ mod billing;
 mod chat;
 mod client;
 pub mod contracts;
+mod invoice;
 mod key;
 mod login;
 mod model;
@@ -110,7 +111,10 @@ enum Command {
     Usage(billing::UsageArgs),
     /// List, show and download invoices
     #[command(subcommand)]
-    Invoice(billing::InvoiceCommand),
+    Invoice(invoice::InvoiceCommand),
+    /// Show and set the tax that is added to invoices
+    #[command(subcommand)]
+    Tax(invoice::TaxCommand),
     /// Show credit, add it, and redeem vouchers
     #[command(subcommand)]
     Credit(billing::CreditCommand),
@@ -178,7 +182,8 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
             billing::prices(&Client::tenant_or_operator(common, needs_operator)?, command).await
         }
         Command::Usage(args) => billing::usage(&Client::tenant_or_operator(common, args.needs_operator())?, args).await,
-        Command::Invoice(command) => billing::invoice(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
+        Command::Invoice(command) => invoice::invoice(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
+        Command::Tax(command) => invoice::tax(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Credit(command) => billing::credit(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Limits(command) => billing::limits(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Signup(args) => login::sign_up(common, args).await,

@@ -105,6 +105,12 @@ pub enum WaitingCommand {
         /// The place's id (`wait_...`)
         id: String,
     },
+    /// Take people off the list, and their accounts if they never verified an address
+    Remove {
+        /// The places' ids (`wait_...`)
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
 }
 
 /// Which part of the trail to show.
@@ -271,6 +277,12 @@ pub async fn waiting(client: &Client, command: WaitingCommand) -> anyhow::Result
         WaitingCommand::Admit { id } => {
             let admitted = client.post(&format!("/api/v1/waiting/{}/admit", segment(&id)), &json!({})).await?;
             show(client, &admitted, &format!("{} is in.", output::cell(&admitted["user"]["email"])));
+        }
+        WaitingCommand::Remove { ids } => {
+            for id in ids {
+                let removed = client.delete(&format!("/api/v1/waiting/{}", segment(&id))).await?;
+                show(client, &removed, &format!("{id} is taken off the list."));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -89,6 +89,7 @@ files![
     "js/pages/service.js",
     "js/pages/signup.js",
     "js/pages/start.js",
+    "js/pages/tax.js",
     "js/pages/team.js",
     "js/pages/tenant.js",
     "js/pages/tenants.js",

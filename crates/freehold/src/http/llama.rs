@@ -45,7 +45,7 @@ async fn moderate(
         Some(model) => model,
         None => app.serving.guard_model(&actor).await?,
     };
-    let judged = app.serving.chat(&actor, judgement_request(model.clone(), request.messages), arrival.0).await?;
+    let judged = app.serving.chat(&actor, judgement_request(model.clone(), request.messages), arrival.0).await?.judging();
     let Finished { answer, receipt, .. } = judged.whole().await?;
     let verdict = answer.choices.first().map_or("", |choice| choice.text.as_str());
     let response = canonical::ModerationResponse { model, results: vec![read_verdict(verdict)?] };

@@ -24,6 +24,7 @@ impl Options {
             seller: lines(&self.seller),
             invoice_note: lines(&self.invoice_note),
             invoice_due_days: self.invoice_due_days,
+            invoice_monthly: self.invoice_monthly,
             usage_flush_ms: self.usage_flush_ms,
             usage_retention_days: self.usage_retention_days,
             webhook_private: self.webhook_private,

@@ -160,6 +160,45 @@ fn each_end_of_an_answer_is_charged_as_it_should() {
 }
 
 #[test]
+fn a_judgement_that_is_none_costs_nothing() {
+    let service = Service::with_model(&[]);
+    set_prices(&service);
+    let ask = json!({"model": MODEL, "messages": [{"role": "user", "content": "Tell me a story about a fox."}]});
+    let (status, answer) = service.post(&service.key, "/llama/v1/moderations", &ask);
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.to_string().contains("Llama Guard"), "{answer}");
+    let ledger = check_settled(&service);
+    let records = records(&service);
+    assert_eq!((records.len(), &records[0]["outcome"], &records[0]["amount"]), (1, &json!("failed"), &json!("0")), "{records:?}");
+    assert!(records[0]["served"]["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "what was computed is on record: {records:?}");
+    assert!(ledger["accounts"]["revenue"].is_null() || ledger["accounts"]["revenue"] == "0", "{ledger}");
+}
+
+#[test]
+fn taxes_and_runs_by_cli() {
+    let service = Service::start(&[]);
+    let set = service.cli(&["tax", "set", "taxed", "--rate", "8.875", "--name", "Sales tax", "--note", "Nexus"]);
+    assert!(set.contains("Sales tax 8.875 %"), "{set}");
+    assert!(service.cli(&["tax", "show"]).contains("as for all tenants"), "the tenant's own");
+    assert!(!service.cli(&["tax", "show", "--all"]).contains("as for all tenants"), "what holds for all");
+    let set = service.cli(&["tax", "set", "reverse_charge", "--tenant", "main", "--tax-id", "DE1", "--billed-to", "Main GmbH\\nKöln"]);
+    assert!(set.contains("reverse_charge") && set.contains("Main GmbH\nKöln"), "{set}");
+    for bad in [vec!["tax", "set", "taxed"], vec!["tax", "set", "taxed", "--rate", "19%"], vec!["tax", "set", "sometimes"]] {
+        assert!(!service.try_cli(&bad).status.success(), "{bad:?}");
+    }
+    service.cli(&["tax", "set", "inherit", "--tenant", "main"]);
+    service.cli(&["credit", "add", "main", "100", "--paid"]);
+    let invoices = service.cli(&["invoice", "list"]);
+    assert!(invoices.contains("TOP-") && invoices.contains("8.875"), "{invoices}");
+    let id = invoices.split_whitespace().find(|word| word.starts_with("inv_")).expect("an id");
+    let shown = service.cli(&["invoice", "show", id]);
+    assert!(shown.contains("Sales tax 8.875 % on 100") && shown.contains("Total with tax: 108.875"), "{shown}");
+    until("the last month was looked at", || service.cli(&["invoice", "runs"]).contains("done").then_some(()));
+    let runs: Value = serde_json::from_str(&service.cli(&["--json", "invoice", "runs"])).expect("JSON");
+    assert_eq!((&runs["monthly"], &runs["data"][0]["by"], &runs["data"][0]["invoices"]), (&json!(true), &json!("service"), &json!(0)));
+}
+
+#[test]
 fn money_by_cli() {
     let service = Service::with_model(&[]);
     let file = service.data.path().join("prices.json");
@@ -215,6 +254,8 @@ fn hostile_input_on_every_route() {
         "/invoices?after=",
         "/invoices?tenant=",
         "/invoices/",
+        "/invoices/runs?x=",
+        "/tax?tenant=",
         "/revenue?from=",
         "/revenue?by=",
         "/ledger?x=",
@@ -234,6 +275,7 @@ fn hostile_input_on_every_route() {
             ("/prices", json!({"models": {"*": {"input": amount, "output": "-1"}}})),
             ("/invoices/inv_00000000000000000000000001/credit-note", json!({"amount": amount, "reason": ""})),
             ("/invoices/run", json!({"month": amount})),
+            ("/tax", json!({"treatment": "taxed", "rate_percent": amount})),
             ("/vouchers/redeem", json!({"code": amount, "tenant": "main"})),
         ];
         for (route, body) in bodies {

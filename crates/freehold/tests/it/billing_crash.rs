@@ -124,6 +124,73 @@ fn check(ends: &HashMap<String, u64>, records: &[Value], kill: u32) {
     }
 }
 
+/// Every tenant of a service used in the last month what `main` used in this one, and no month was invoiced. Python has
+/// SQLite at hand; the service is stopped.
+const LAST_MONTH: &str = "
+import datetime, sqlite3, sys
+first = datetime.datetime.now(datetime.UTC).date().replace(day=1)
+day = ((first - datetime.timedelta(days=1)).replace(day=15) - datetime.date(1970, 1, 1)).days
+connection = sqlite3.connect(sys.argv[1])
+with connection:
+    columns = 'key_id, meter, name, price_number, requests, failed, input, cached, output, seconds, amount'
+    used = ', '.join('u.' + column for column in columns.split(', '))
+    connection.execute('DELETE FROM invoice_runs')
+    connection.execute('UPDATE usage_daily SET day = ?', (day,))
+    connection.execute(f'INSERT OR IGNORE INTO usage_daily (tenant_id, day, {columns}) SELECT t.id, u.day, {used} FROM tenants t, usage_daily u')
+connection.close()
+";
+
+/// Starts a service on a folder, and kills it after a while that nobody can foresee.
+fn start_and_kill(data: &std::path::Path, after: Duration) {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_freehold"))
+        .arg("--data")
+        .arg(data)
+        .args(["up", "--listen", "127.0.0.1:0", "--set", "starter=false", "--set", "spare_worker=false"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the service starts");
+    std::thread::park_timeout(after);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+}
+
+#[test]
+fn a_killed_service_invoices_every_tenant_once() {
+    const TENANTS: usize = 120;
+    let service = Service::with_model(&["spare_worker=false"]);
+    set_prices(&service);
+    assert_eq!(service.post(&service.key, "/v1/chat/completions", &exactly(3)).0, 200);
+    check_settled(&service);
+    for n in 1..TENANTS {
+        let (status, answer) = service.post(&service.operator_key, "/api/v1/tenants", &json!({"name": format!("t{n}")}));
+        assert_eq!(status, 201, "{answer}");
+    }
+    service.signal("TERM");
+    let (data, _) = service.wait();
+    let database = data.path().join("freehold.sqlite3");
+    let moved = std::process::Command::new("python3").arg("-c").arg(LAST_MONTH).arg(&database).output().expect("python runs");
+    assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stderr));
+    for _ in 0..12 {
+        start_and_kill(data.path(), Duration::from_millis(20 + random(180)));
+    }
+    let service = Service::start_on(data, &["spare_worker=false"]);
+    let run = until("the month is invoiced", || {
+        let runs = get(&service, "/api/v1/invoices/runs");
+        (runs["data"][0]["state"] == "done").then(|| runs["data"][0].clone())
+    });
+    assert_eq!((run["invoices"].as_u64(), run["by"].as_str()), (Some(TENANTS as u64), Some("service")), "{run}");
+    let invoices = get(&service, "/api/v1/invoices?limit=1000")["data"].as_array().expect("invoices").clone();
+    let mut numbers: Vec<&str> = invoices.iter().map(|one| one["number"].as_str().expect("a number")).collect();
+    numbers.sort_unstable();
+    let prefix = &numbers[0][..9];
+    let expect: Vec<String> = (1..=TENANTS).map(|n| format!("{prefix}{n:06}")).collect();
+    assert_eq!(numbers, expect, "each once, and no gap");
+    let tenants: std::collections::HashSet<&str> = invoices.iter().map(|one| one["tenant"].as_str().expect("a tenant")).collect();
+    assert_eq!((tenants.len(), invoices.iter().all(|one| one["total"] == "3000")), (TENANTS, true));
+    check_settled(&service);
+}
+
 #[test]
 fn a_killed_service_charges_for_the_ends_that_were_seen() {
     let kills: u32 = std::env::var("FREEHOLD_TEST_KILLS").ok().map_or(20, |text| text.parse().expect("a number"));

@@ -24,6 +24,8 @@ pub enum AccountKind {
     Cash,
     /// Where credit comes from for answers that failed by the service's fault.
     FaultCredit,
+    /// Taxes that were asked for on invoices and for credit: the operator owes them to the state.
+    Tax,
 }
 
 impl AccountKind {
@@ -36,6 +38,7 @@ impl AccountKind {
             Self::Receivable => "receivable",
             Self::Cash => "cash",
             Self::FaultCredit => "fault_credit",
+            Self::Tax => "tax",
         }
     }
 
@@ -49,7 +52,7 @@ impl AccountKind {
     pub const fn floor(self) -> Option<NanoUnits> {
         match self {
             Self::Customer | Self::Revenue => Some(NanoUnits::ZERO),
-            Self::OperatorCredit | Self::Receivable | Self::Cash | Self::FaultCredit => None,
+            Self::OperatorCredit | Self::Receivable | Self::Cash | Self::FaultCredit | Self::Tax => None,
         }
     }
 }
@@ -145,6 +148,8 @@ pub enum Reason {
     CreditNote(InvoiceId),
     /// An invoice was paid.
     Payment(InvoiceId),
+    /// An invoice, a credit note or a receipt asked for a tax, or took it back.
+    Tax(InvoiceId),
 }
 
 /// A movement of money from one account to another.

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** every text that came from outside passes [`escape`].
 
-use super::{Invoice, InvoiceError, InvoiceKind, Line, Party, amount_text, count_text, per_text, summary};
+use super::{Invoice, InvoiceError, InvoiceKind, Line, Party, about, amount_text, count_text, per_text, summary};
 use crate::calendar::date_text;
 
 const STYLE: &str = "\
@@ -72,7 +72,7 @@ fn party(role: &str, party: &Party) -> String {
 }
 
 fn rows(line: &Line) -> String {
-    let mut rows = format!("<tbody>\n<tr class=\"head\"><th scope=\"row\">{}</th>", escape(&line.description));
+    let mut rows = format!("<tbody>\n<tr class=\"head\"><th scope=\"row\">{}</th>", escape(&about(line)));
     match line.records {
         0 => rows.push_str("<td></td><td></td>"),
         records => rows.push_str(&format!(

@@ -8,7 +8,7 @@ mod letters;
 use letters::{Run, has_foreign, runs, width, wrap};
 use pdf_writer::{Content, Date, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 
-use super::{Invoice, InvoiceError, InvoiceKind, Party, amount_text, count_text, per_text, summary};
+use super::{Invoice, InvoiceError, InvoiceKind, Party, about, amount_text, count_text, per_text, summary};
 use crate::calendar::date_text;
 
 const PAGE_WIDTH: f32 = 595.0;
@@ -41,7 +41,7 @@ pub fn render(invoice: &Invoice) -> Result<Vec<u8>, InvoiceError> {
             records => (format!("{} records", count_text(records)), format!("price list {}", line.price_number)),
         };
         paper.rule_above();
-        paper.row(invoice, &line.description, [&records, &list, &amount_text(line.amount)], Look::PLAIN);
+        paper.row(invoice, &about(line), [&records, &list, &amount_text(line.amount)], Look::PLAIN);
         for part in &line.parts {
             paper.row(invoice, &part.unit, [&count_text(part.quantity), &per_text(part), ""], Look::SOFT);
         }

@@ -1,13 +1,21 @@
 //! Usage added up by model or sku and version of the price list.
 //!
-//! **Invariant:** adding is all that happens here; no amount is computed from a quantity.
+//! **Invariant:** adding, and taking away what was added, is all that happens here; no amount is computed from a quantity.
 
 use std::collections::BTreeMap;
 
 use freehold_domain::{MoneyError, NanoUnits};
 use serde::{Deserialize, Serialize};
 
+use super::{Invoice, Line};
+use crate::calendar::Month;
 use crate::usage::{Quantities, Subject, UsageRecord, UsageState};
+
+/// What the parts of a line count.
+pub(super) const INPUT: &str = "input tokens";
+pub(super) const CACHED: &str = "cached input tokens";
+pub(super) const OUTPUT: &str = "output tokens";
+pub(super) const SECONDS: &str = "seconds";
 
 /// What a model or a sku was used, at one version of the price list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +41,20 @@ impl UsageTotal {
             "seconds" => Subject::Sku { sku: self.name.clone(), resource: String::new() },
             _ => Subject::Model { model: self.name.clone() },
         }
+    }
+}
+
+/// The total that a line was made of.
+fn invoiced(line: &Line) -> UsageTotal {
+    let quantity = |unit: &str| line.parts.iter().find(|part| part.unit == unit).map_or(0, |part| part.quantity);
+    let seconds = quantity(SECONDS);
+    UsageTotal {
+        meter: if line.parts.iter().any(|part| part.unit == SECONDS) { "seconds" } else { "tokens" }.to_owned(),
+        name: line.description.clone(),
+        price_number: line.price_number,
+        records: line.records,
+        billable: Quantities { input: quantity(INPUT), cached: quantity(CACHED), output: quantity(OUTPUT), seconds },
+        amount: line.amount,
     }
 }
 
@@ -74,6 +96,35 @@ impl Totals {
         total.records = total.records.saturating_add(other.records);
         total.billable = total.billable.plus(&other.billable);
         Ok(())
+    }
+
+    /// What is more here than there: where nothing was charged for, nothing is left.
+    pub fn less(&self, other: &Self) -> Result<Self, MoneyError> {
+        let mut left = Self::new();
+        for (key, total) in &self.totals {
+            let before = other.totals.get(key);
+            let amount = total.amount.minus(before.map_or(NanoUnits::ZERO, |before| before.amount))?;
+            if amount <= NanoUnits::ZERO {
+                continue;
+            }
+            let (records, billable) = before.map_or((0, Quantities::default()), |before| (before.records, before.billable));
+            let records = total.records.saturating_sub(records);
+            left.totals.insert(key.clone(), UsageTotal { records, billable: total.billable.less(&billable), amount, ..total.clone() });
+        }
+        Ok(left)
+    }
+
+    /// Adds what the lines of an invoice charge for of a month.
+    pub fn add_invoiced(&mut self, invoice: &Invoice, month: Month) -> Result<(), MoneyError> {
+        for line in invoice.lines.iter().filter(|line| line.month.unwrap_or(invoice.month) == month) {
+            self.merge(invoiced(line))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.totals.is_empty()
     }
 
     /// The totals, by meter, name and version.

@@ -5,8 +5,10 @@ use std::process::Command;
 
 use bytes::Bytes;
 use freehold_domain::{Currency, NanoUnits};
-use freehold_ledger::focus::{COLUMNS, CreditCharge, CsvWriter, FocusError, Names, ParquetWriter, Row, Seller, credit_row, usage_rows};
-use freehold_ledger::{Quantities, UsageOutcome, bill};
+use freehold_ledger::focus::{
+    COLUMNS, CreditCharge, CsvWriter, FocusError, Names, ParquetWriter, Row, Seller, TaxCharge, credit_row, tax_row, usage_rows,
+};
+use freehold_ledger::{Month, Quantities, UsageOutcome, bill};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::support::{NOON, key, list, model, nano, prices, records, root, tenant, usage};
@@ -45,7 +47,31 @@ fn rows(count: u128) -> Vec<Row> {
         };
         all.push(credit_row(&credit, &seller(), &names()).expect("a row"));
     }
+    let tax = TaxCharge {
+        tenant: tenant(),
+        amount: nano(190_000_000),
+        currency: Currency::EUR,
+        month: Month::of(NOON),
+        description: "VAT 19 %".to_owned(),
+    };
+    all.push(tax_row(&tax, &seller(), &names()));
     all
+}
+
+#[test]
+fn the_rows_of_a_capped_record_add_up_to_what_was_charged() {
+    let served = Quantities::tokens(1_000_000, 0, 1_000_000);
+    let whole = bill(usage(0, model("smollm2"), served, UsageOutcome::Complete), &prices()).expect("it has a price");
+    for cap in [whole.amount.get(), whole.amount.get() - 1, 50_000_000, 40_000_000, 1, 0] {
+        let record = whole.clone().capped(nano(cap));
+        assert_eq!(record.uncapped_amount, (cap < whole.amount.get()).then_some(whole.amount));
+        let rows = usage_rows(&record, &list(2, NOON), &seller(), &names()).expect("rows");
+        let billed: Vec<i128> = rows.iter().map(|row| row.billed_cost.scaled()).collect();
+        assert!(billed.iter().sum::<i128>() == i128::from(cap) * 1_000_000 && billed.iter().all(|cost| *cost >= 0), "{billed:?}");
+        let contracted: i128 = rows.iter().map(|row| row.contracted_cost.scaled()).sum();
+        assert_eq!(contracted, i128::from(whole.amount.get()) * 1_000_000);
+        assert_eq!(record.clone().capped(nano(cap)), record, "capping again changes nothing");
+    }
 }
 
 #[test]

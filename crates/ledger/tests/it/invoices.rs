@@ -4,7 +4,7 @@ use freehold_domain::{Currency, InvoiceId, NanoUnits};
 use freehold_ledger::invoices::{
     Credit, Heading, Invoice, InvoiceError, InvoiceKind, InvoiceState, Party, Series, Totals, render_html, render_pdf,
 };
-use freehold_ledger::{Month, UsageRecord, UsageState};
+use freehold_ledger::{Month, Tax, Treatment, UsageRecord, UsageState};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -21,16 +21,31 @@ pub fn heading(number: &str) -> Heading {
         buyer: Party {
             name: "Zażółć & Söhne <b>".to_owned(), lines: vec!["東京都千代田区1-1".to_owned(), "Łódź".to_owned()]
         },
+        tax: None,
         note: "Reverse charge.\nBank: DE00 0000 €".to_owned(),
     }
 }
 
 pub fn invoice(records: &[UsageRecord], credits: Vec<Credit>, paid: NanoUnits) -> Result<Invoice, InvoiceError> {
+    taxed(None, records, credits, paid)
+}
+
+fn taxed(tax: Option<Tax>, records: &[UsageRecord], credits: Vec<Credit>, paid: NanoUnits) -> Result<Invoice, InvoiceError> {
     let mut totals = Totals::new();
     for record in records {
         totals.add(record)?;
     }
-    Invoice::of_month(heading("INV-2026-000001"), Month::of(NOON), &totals, &prices(), credits, paid, Currency::EUR)
+    let heading = Heading { tax, ..heading("INV-2026-000001") };
+    Invoice::of_month(heading, Month::of(NOON), (&totals, &[]), &prices(), credits, paid, Currency::EUR)
+}
+
+pub fn vat(percent: &str) -> Tax {
+    Tax {
+        treatment: Treatment::Taxed,
+        name: "VAT".to_owned(),
+        rate_percent: percent.parse().expect("a rate"),
+        note: "VAT is due where <you> are.".to_owned(),
+    }
 }
 
 fn credit(amount: i64) -> Credit {
@@ -163,4 +178,88 @@ fn hostile_texts_do_not_break_the_pages() {
         let pdf = render_pdf(&invoice).expect("a file");
         text_of(&pdf);
     }
+}
+
+#[test]
+fn net_tax_and_gross_add_up() {
+    for (percent, paid) in [("19", 0), ("8.875", 10), ("0.0001", 1), ("100", 5), ("0", 0)] {
+        let invoice = taxed(Some(vat(percent)), &records(40), vec![credit(5)], nano(paid)).expect("it adds up");
+        let taxable = invoice.total.minus(nano(paid)).expect("it fits");
+        assert_eq!((invoice.taxable, invoice.tax_amount), (taxable, vat(percent).on(taxable).expect("it fits")));
+        assert_eq!(invoice.gross, invoice.total.plus(invoice.tax_amount).expect("it fits"));
+        assert_eq!(invoice.due, invoice.taxable.plus(invoice.tax_amount).expect("it fits"));
+        assert_eq!(Invoice::from_json(invoice.to_json()), Ok(invoice.clone()));
+        let mut changed = invoice.clone();
+        changed.tax_amount = changed.tax_amount.plus(nano(1)).expect("it fits");
+        changed.gross = changed.gross.plus(nano(1)).expect("it fits");
+        changed.due = changed.due.plus(nano(1)).expect("it fits");
+        assert!(changed.check().is_err() && render_html(&changed).is_err(), "a tax that is not its rate");
+    }
+}
+
+#[test]
+fn what_credit_paid_for_is_not_taxed_again() {
+    let total = invoice(&records(40), Vec::new(), NanoUnits::ZERO).expect("it adds up").total;
+    let paid = taxed(Some(vat("19")), &records(40), Vec::new(), total).expect("it adds up");
+    assert_eq!((paid.tax_amount, paid.due, paid.state, paid.due_at), (NanoUnits::ZERO, NanoUnits::ZERO, InvoiceState::Paid, None));
+    assert!(paid.note.contains("not taxed here"), "{}", paid.note);
+    let receipt = Invoice::top_up(Heading { tax: Some(vat("19")), ..heading("TOP-2026-000001") }, nano(1_000_000_001), Currency::EUR);
+    let receipt = receipt.expect("a receipt");
+    assert_eq!((receipt.tax_amount, receipt.gross, receipt.state), (nano(190_000_000), nano(1_190_000_001), InvoiceState::Paid));
+    let page = render_html(&receipt).expect("a page");
+    assert!(page.contains("Receipt TOP-2026-000001") && page.contains("VAT 19 % on 1.000000001") && page.contains("1.190000001"), "{page}");
+    assert!(render_pdf(&receipt).is_ok());
+    assert!(matches!(Invoice::top_up(heading("TOP"), nano(0), Currency::EUR), Err(InvoiceError::NotPositive(_))));
+    assert!(matches!(receipt.credit_note(heading("CN"), nano(1), nano(0), "x"), Err(InvoiceError::NotCreditable(_))));
+}
+
+#[test]
+fn a_note_takes_the_tax_back_only_while_nobody_has_paid_it() {
+    let mut invoice = taxed(Some(vat("19")), &records(40), Vec::new(), nano(10)).expect("it adds up");
+    let part = nano(invoice.due.get() / 2);
+    assert!(matches!(invoice.credit_note(heading("CN"), part, nano(0), "x"), Err(InvoiceError::NotWhole { .. })));
+    let whole = invoice.credit_note(heading("CN-2026-000001"), invoice.due, nano(0), "A mistake").expect("all of it");
+    assert_eq!((whole.total, whole.tax_amount, whole.gross), (invoice.taxable, invoice.tax_amount, invoice.due));
+    assert!(render_html(&whole).expect("a page").contains("VAT 19 %"));
+    invoice.become_state(InvoiceState::Paid).expect("paid");
+    let note = invoice.credit_note(heading("CN-2026-000002"), nano(1000), nano(0), "Slow").expect("a part");
+    assert_eq!((note.total, note.tax_amount, note.gross, note.tax.is_none()), (nano(1000), nano(0), nano(1000), true));
+    assert!(note.note.contains("stays paid"), "{}", note.note);
+}
+
+#[test]
+fn without_a_rate_the_reason_stands_on_the_page() {
+    for (treatment, label) in [(Treatment::Exempt, "VAT: exempt"), (Treatment::ReverseCharge, "VAT: reverse charge")] {
+        let tax = Tax { treatment, note: "§ 13b <UStG>".to_owned(), ..vat("0") };
+        let invoice = taxed(Some(tax), &records(9), Vec::new(), NanoUnits::ZERO).expect("it adds up");
+        assert_eq!((invoice.tax_amount, invoice.due), (NanoUnits::ZERO, invoice.total));
+        let page = render_html(&invoice).expect("a page");
+        assert!(page.contains(label) && page.contains("§ 13b &lt;UStG&gt;"), "{page}");
+        if let Some(text) = text_of(&render_pdf(&invoice).expect("a file")) {
+            assert!(text.contains(label) && text.contains("§ 13b"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn late_usage_has_lines_of_its_own() {
+    let mut totals = Totals::new();
+    records(9).iter().for_each(|record| totals.add(record).expect("it fits"));
+    let before = Month::from_index(i64::from(Month::of(NOON).index()) - 1);
+    let late = [(before, totals.clone())];
+    let heading = heading("INV-2026-000002");
+    let invoice = Invoice::of_month(heading, Month::of(NOON), (&totals, &late), &prices(), Vec::new(), nano(0), Currency::EUR);
+    let invoice = invoice.expect("it adds up");
+    assert_eq!(invoice.total.get(), 2 * totals.amount().expect("it fits").get());
+    assert!(render_html(&invoice).expect("a page").contains("smollm2 (in 2026-10, after its invoice)"));
+    assert_eq!(Invoice::from_json(invoice.to_json()), Ok(invoice.clone()));
+    // What is on it is not charged again; what comes now is.
+    let mut billed = Totals::new();
+    billed.add_invoiced(&invoice, before).expect("it fits");
+    assert_eq!(billed, totals);
+    assert!(totals.less(&billed).expect("it fits").is_empty());
+    let mut more = totals.clone();
+    records(13)[12..].iter().for_each(|record| more.add(record).expect("it fits"));
+    let left = more.less(&billed).expect("it fits");
+    assert_eq!((left.iter().map(|total| total.records).sum::<u64>(), left.amount()), (1, Ok(records(13)[12].amount)));
 }

@@ -28,6 +28,7 @@ fn key(n: u64, owner: KeyOwner) -> KeyRow {
         previous: None,
         models_json: Some("[\"a\"]".to_owned()),
         scopes_json: None,
+        user_id: None,
         created_at: at(n as i64),
         expires_at: Some(at(1_000_000)),
         revoked_at: None,
@@ -118,17 +119,17 @@ fn keys(store: &Store) {
     assert!(matches!(store.create_key(&key(9, stranger), 9, None), Err(StoreError::NoParent)));
 
     let fresh = KeySecret { hash: [77; 32], hint: "new".to_owned() };
-    store.rotate_key(rows[0].id, &fresh, Some(at(500)), None).expect("rotated");
+    store.rotate_key(rows[0].id, &fresh, Some(at(500)), None, None).expect("rotated");
     let rotated = store.key(rows[0].id).expect("read").expect("there");
     assert_eq!(rotated.secret, fresh);
     assert_eq!(rotated.previous, Some(PreviousHash { hash: [1; 32], valid_until: at(500) }));
-    store.rotate_key(rows[0].id, &rows[0].secret, None, None).expect("rotated");
+    store.rotate_key(rows[0].id, &rows[0].secret, None, None, None).expect("rotated");
     assert_eq!(store.key(rows[0].id).expect("read").expect("there").previous, None);
 
     store.revoke_key(rows[0].id, at(10), None).expect("revoked");
     store.revoke_key(rows[0].id, at(20), None).expect("again");
     assert_eq!(store.key(rows[0].id).expect("read").expect("there").revoked_at, Some(at(10)));
-    assert!(matches!(store.rotate_key(rows[0].id, &fresh, None, None), Err(StoreError::Missing)));
+    assert!(matches!(store.rotate_key(rows[0].id, &fresh, None, None, None), Err(StoreError::Missing)));
     assert!(matches!(store.revoke_key(KeyId::from_uuid(uuid(99)), at(1), None), Err(StoreError::Missing)));
 
     store.touch_keys(&HashMap::from([(rows[1].id, at(50))])).expect("touched");

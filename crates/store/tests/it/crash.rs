@@ -27,6 +27,7 @@ fn writer_that_is_killed() {
             previous: None,
             models_json: None,
             scopes_json: None,
+            user_id: None,
             created_at: at(0),
             expires_at: None,
             revoked_at: None,

@@ -1,5 +1,6 @@
 //! The store against a real database file, one data directory a test.
 
+mod billing;
 mod conformance;
 mod crash;
 mod people;

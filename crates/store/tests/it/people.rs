@@ -2,12 +2,16 @@
 
 use freehold_domain::{Email, EventId, InviteId, Role, TenantId, UserId, WaitingId};
 use freehold_store::{
-    Account, Arrival, Consumed, DATABASE_FILE, Identity, InviteRow, InviteTo, OpenedWith, Place, SessionRow, SignedUp, Store, StoreError,
-    TokenPurpose, TokenRow, TrailRow, UserChange, UserRow, WaitingRow,
+    Account, Arrival, Consumed, DATABASE_FILE, Identity, InviteRow, InviteTo, OpenedWith, Place, SessionRow, SignedUp, SignupMax, Store,
+    StoreError, TokenPurpose, TokenRow, TrailRow, UserChange, UserRow, WaitingRow,
 };
 use rusqlite::Connection;
 
 use crate::{at, fixture, tenant, uuid};
+
+fn most(tokens: u32, users: u32, unverified: u32) -> SignupMax {
+    SignupMax { tokens, users, unverified, waiting: 99 }
+}
 
 fn user(n: u64, verified: bool) -> UserRow {
     UserRow {
@@ -43,6 +47,8 @@ fn arrival(user: UserRow, account: Account, place: Place) -> Arrival {
         now: at(10),
         users_max: 99,
         tenants_max: 99,
+        waiting_max: 99,
+        credit: None,
         trail: Vec::new(),
         once: None,
     }
@@ -68,7 +74,7 @@ fn an_address_is_one_user_whatever_its_case() {
     let second = UserRow { email: "U1@EXAMPLE.org".parse().expect("an address"), ..user(2, true) };
     assert!(matches!(made.store.arrive(&arrival(second.clone(), Account::New, Place::Nowhere)), Err(StoreError::Exists(_))));
     assert_eq!(made.store.user_by_email(&second.email).expect("read").map(|row| row.id), Some(first.id));
-    let known = made.store.sign_up(&second, None, None, 3, 99, 99).expect("asked");
+    let known = made.store.sign_up(&second, None, None, most(3, 99, 99)).expect("asked");
     assert_eq!(known, SignedUp::Known(first));
 }
 
@@ -76,12 +82,15 @@ fn an_address_is_one_user_whatever_its_case() {
 fn a_token_takes_effect_once_with_all_that_goes_with_it() {
     let made = fixture();
     let (store, new) = (&made.store, user(1, false));
-    assert_eq!(store.sign_up(&new, Some(&token(1, &new, TokenPurpose::Verify)), None, 2, 99, 99).expect("asked"), SignedUp::Open(new.id));
+    assert_eq!(
+        store.sign_up(&new, Some(&token(1, &new, TokenPurpose::Verify)), None, most(2, 99, 99)).expect("asked"),
+        SignedUp::Open(new.id)
+    );
     let again = user(2, false);
     let again = UserRow { email: new.email.clone(), ..again };
     for n in [2, 3] {
         let row = token(n, &again, TokenPurpose::Verify);
-        assert_eq!(store.sign_up(&again, Some(&row), None, 2, 99, 99).expect("asked"), SignedUp::Open(new.id), "the same user");
+        assert_eq!(store.sign_up(&again, Some(&row), None, most(2, 99, 99)).expect("asked"), SignedUp::Open(new.id), "the same user");
     }
     let find = |n: u8, ms: i64| store.token(&[n; 32], TokenPurpose::Verify, at(ms)).expect("read").is_some();
     assert!(!find(1, 5) && find(2, 5) && find(3, 5), "the newest two are good");
@@ -161,9 +170,9 @@ fn sessions_end_in_every_way() {
     store.create_session(&session(5), &password("old"), None, 9, None).expect("made");
     let reset = token(9, &user(100, true), TokenPurpose::Reset);
     store.create_token(&reset, 3, None).expect("made");
-    store.reset_password(&reset.hash, users[0], "new", at(6), None).expect("set");
+    store.reset_password(&reset.hash, users[0], "new", at(6), &[]).expect("set");
     assert!(!good(5, 6), "a new password ends sessions");
-    assert!(matches!(store.reset_password(&reset.hash, users[0], "newer", at(6), None), Err(StoreError::Missing)));
+    assert!(matches!(store.reset_password(&reset.hash, users[0], "newer", at(6), &[]), Err(StoreError::Missing)));
 
     let stale = store.create_session(&session(6), &password("old"), None, 9, None);
     assert!(matches!(stale, Err(StoreError::Missing)), "a password that was right a moment ago opens nothing");
@@ -301,7 +310,7 @@ fn only_a_proof_takes_an_account_over() {
     store.change_user(open.id, &UserChange { verified_at: Some(None), ..UserChange::default() }, None).expect("closed");
     assert!(store.user_by_identity(&identity).expect("read").is_none(), "closing ends the link");
     assert!(matches!(store.arrive(&claim(true)), Err(StoreError::Missing)), "a closed account stays closed");
-    assert!(matches!(store.sign_up(&open, None, None, 3, 99, 99).expect("asked"), SignedUp::Known(_)));
+    assert!(matches!(store.sign_up(&open, None, None, most(3, 99, 99)).expect("asked"), SignedUp::Known(_)));
 }
 
 #[test]
@@ -309,14 +318,14 @@ fn a_token_takes_no_account_over_that_is_open() {
     let made = fixture();
     let (store, new) = (&made.store, user(1, false));
     let verify = token(1, &new, TokenPurpose::Verify);
-    store.sign_up(&new, Some(&verify), None, 3, 99, 99).expect("asked");
+    store.sign_up(&new, Some(&verify), None, most(3, 99, 99)).expect("asked");
     let good = || store.token(&verify.hash, TokenPurpose::Verify, at(2)).expect("read").is_some();
     assert!(good());
     store.change_user(new.id, &UserChange { verified_at: Some(Some(at(2))), ..UserChange::default() }, None).expect("let in");
     assert!(!good(), "its links are gone");
     assert!(matches!(store.create_token(&verify, 3, None), Err(StoreError::Missing)));
     let reset = token(2, &user(2, false), TokenPurpose::Reset);
-    store.sign_up(&user(2, false), None, None, 3, 99, 99).expect("asked");
+    store.sign_up(&user(2, false), None, None, most(3, 99, 99)).expect("asked");
     assert!(matches!(store.create_token(&reset, 3, None), Err(StoreError::Missing)), "no new password for who may not log in");
 }
 
@@ -330,18 +339,18 @@ fn who_waits_or_was_let_in_is_not_forgotten() {
         tenant_name: "t".parse().expect("a name"),
         created_at: at(0),
     };
-    store.sign_up(&user(1, false), None, Some(&wait(1)), 3, 99, 3).expect("waits");
+    store.sign_up(&user(1, false), None, Some(&wait(1)), most(3, 99, 3)).expect("waits");
     store.arrive(&arrival(user(2, true), Account::New, Place::Nowhere)).expect("arrived");
     store.change_user(user(2, true).id, &UserChange { verified_at: Some(None), ..UserChange::default() }, None).expect("closed");
     let there = |n: u64| store.user(user(n, false).id).expect("read").is_some();
     for n in 3..=6 {
-        store.sign_up(&user(n, false), None, None, 3, 99, 3).expect("asked");
+        store.sign_up(&user(n, false), None, None, most(3, 99, 3)).expect("asked");
     }
     assert_eq!([1, 2, 3, 4, 5, 6].map(there), [true, true, false, false, true, true], "of three, the oldest went that does not wait");
     store.forget_ended(at(500), at(500), at(0), 99).expect("forgotten");
     assert_eq!([1, 2, 5, 6].map(there), [true, true, false, false]);
-    store.sign_up(&user(7, false), None, Some(&wait(7)), 3, 99, 2).expect("waits");
-    assert!(matches!(store.sign_up(&user(8, false), None, None, 3, 99, 2), Err(StoreError::LimitReached { .. })), "all wait");
+    store.sign_up(&user(7, false), None, Some(&wait(7)), most(3, 99, 2)).expect("waits");
+    assert!(matches!(store.sign_up(&user(8, false), None, None, most(3, 99, 2)), Err(StoreError::LimitReached { .. })), "all wait");
 }
 
 #[test]
@@ -385,4 +394,103 @@ fn the_first_version_is_brought_up() {
     store.check().expect("sound");
     let key = store.key(id).expect("read").expect("there");
     assert_eq!((key.scopes_json, key.models_json), (None, None));
+}
+
+#[test]
+fn who_proves_the_address_ends_what_the_account_has_opened() {
+    let made = fixture();
+    let store = &made.store;
+    let stranger = UserRow { address_proved: false, ..user(1, true) };
+    let place = Place::NewTenant(tenant(1, "t"));
+    store.arrive(&arrival(stranger.clone(), Account::New, place)).expect("let in");
+    let key = |n: u64, user_id: Option<UserId>| freehold_store::KeyRow {
+        id: freehold_domain::KeyId::from_uuid(uuid(n)),
+        owner: freehold_store::KeyOwner::Tenant(tenant(1, "t").id),
+        name: format!("k{n}"),
+        secret: freehold_store::KeySecret { hash: [n as u8; 32], hint: String::new() },
+        previous: Some(freehold_store::PreviousHash { hash: [9; 32], valid_until: at(500) }),
+        models_json: None,
+        scopes_json: None,
+        user_id,
+        created_at: at(0),
+        expires_at: None,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    let rows = [key(1, Some(stranger.id)), key(2, None), key(3, None)];
+    for row in &rows {
+        store.create_key(row, 9, None).expect("made");
+    }
+    let fresh = freehold_store::KeySecret { hash: [7; 32], hint: String::new() };
+    store.rotate_key(rows[2].id, &fresh, None, Some(stranger.id), None).expect("rotated: the stranger has its secret now");
+    let reset = token(5, &stranger, TokenPurpose::Reset);
+    store.create_token(&reset, 3, None).expect("asked");
+    store.reset_password(&reset.hash, stranger.id, "new", at(6), &[]).expect("set");
+    let ends = |n: usize| store.key(rows[n].id).expect("read").expect("there").revoked_at;
+    assert_eq!([ends(0), ends(1), ends(2)], [Some(at(6)), None, Some(at(6))], "the operator's own key goes on");
+    assert_eq!(store.key(rows[1].id).expect("read").expect("there").previous, None, "but not with the secret that it had before");
+    // Nor does an operator's first mail end what tenants use.
+    let operator = UserRow { operator: true, address_proved: false, ..user(2, true) };
+    store.arrive(&arrival(operator.clone(), Account::New, Place::Nowhere)).expect("made");
+    store.create_key(&key(5, Some(operator.id)), 9, None).expect("made");
+    let reset = token(8, &operator, TokenPurpose::Reset);
+    store.create_token(&reset, 3, None).expect("asked");
+    store.reset_password(&reset.hash, operator.id, "new", at(6), &[]).expect("set");
+    assert_eq!(store.key(key(5, None).id).expect("read").expect("there").revoked_at, None);
+    // With a proved address a new password ends no key.
+    store.create_key(&key(4, Some(stranger.id)), 9, None).expect("made");
+    let reset = token(6, &stranger, TokenPurpose::Reset);
+    store.create_token(&reset, 3, None).expect("asked");
+    store.reset_password(&reset.hash, stranger.id, "newer", at(7), &[]).expect("set");
+    assert_eq!(store.key(key(4, None).id).expect("read").expect("there").revoked_at, None);
+}
+
+#[test]
+fn the_waiting_list_has_an_end() {
+    let made = fixture();
+    let store = &made.store;
+    let wait = |n: u64| WaitingRow {
+        id: WaitingId::from_uuid(uuid(n)),
+        user_id: user(n, false).id,
+        tenant_name: "t".parse().expect("a name"),
+        created_at: at(0),
+    };
+    let two = SignupMax { tokens: 3, users: 99, unverified: 99, waiting: 2 };
+    for n in 1..=2 {
+        store.sign_up(&user(n, false), None, Some(&wait(n)), two).expect("waits");
+    }
+    // Who is known and who is not hear the same.
+    for n in [2, 3] {
+        assert!(matches!(store.sign_up(&user(n, false), None, Some(&wait(n)), two), Err(StoreError::ListFull { limit: 2 })));
+    }
+    let arrives = Arrival { waiting_max: 2, ..arrival(user(4, true), Account::New, Place::Waiting(wait(4))) };
+    assert!(matches!(store.arrive(&arrives), Err(StoreError::ListFull { .. })));
+    assert!(store.user(user(4, true).id).expect("read").is_none(), "or nothing of it");
+    store.remove_waiting(wait(1).id, None).expect("removed");
+    assert!(matches!(store.remove_waiting(wait(1).id, None), Err(StoreError::Missing)));
+    assert!(store.user(user(1, false).id).expect("read").is_none(), "nobody misses the account");
+    store.arrive(&arrives).expect("there is room");
+    store.remove_waiting(wait(4).id, None).expect("removed");
+    assert!(store.user(user(4, true).id).expect("read").is_some(), "who has proved his address keeps his account");
+}
+
+#[test]
+fn credit_comes_with_the_tenant_or_not_at_all() {
+    let made = fixture();
+    let store = &made.store;
+    let credit = |tenant: TenantId, n: u64| {
+        let accounts = (freehold_ledger::AccountKind::OperatorCredit, freehold_ledger::AccountKind::Customer);
+        let id = freehold_domain::TransferId::from_uuid(uuid(n));
+        let amount = freehold_domain::NanoUnits::new(5);
+        freehold_store::Movement::new(id, accounts, tenant, freehold_domain::Currency::EUR, amount, freehold_ledger::Reason::Grant, at(0))
+    };
+    let new = tenant(1, "t");
+    let place = || Place::NewTenant(new.clone());
+    let arrives = Arrival { credit: Some(credit(new.id, 1)), ..arrival(user(1, true), Account::New, place()) };
+    let full = Arrival { tenants_max: 0, ..arrives.clone() };
+    assert!(matches!(store.arrive(&full), Err(StoreError::LimitReached { .. })));
+    assert!(store.balances(freehold_domain::Currency::EUR).expect("read").is_empty());
+    store.arrive(&arrives).expect("arrived");
+    let account = freehold_store::account_id(freehold_ledger::AccountKind::Customer, new.id, freehold_domain::Currency::EUR);
+    assert_eq!(store.account(account).expect("read").map(|account| account.balance.get()), Some(5));
 }

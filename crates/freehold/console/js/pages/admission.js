@@ -16,12 +16,16 @@ function waitingTable(rows, again) {
     toast(`${entry.email} is let in and gets a mail.`);
     await again();
   };
+  const refuse = async (entry) => {
+    const text = `${entry.email} is told nothing, and can sign up again.`;
+    if (await confirm("Take this person off the list?", text, "Remove", () => remove(`/waiting/${encodeURIComponent(entry.id)}`))) await again();
+  };
   return table(
     [
       { title: "Person", head: true, cell: (entry) => h("span", { class: "breaks" }, entry.email) },
       { title: "Tenant", cell: (entry) => h("span", { class: "breaks" }, entry.tenant_name ?? "–") },
       { title: "Waits since", cell: (entry) => h("span", { title: moment(entry.created_at) }, ago(entry.created_at)) },
-      { title: "", right: true, cell: (entry) => h("div", { class: "actions" }, button("Let in", () => admit(entry), { label: `Let ${entry.email} in` })) },
+      { title: "", right: true, cell: (entry) => h("div", { class: "actions" }, button("Let in", () => admit(entry), { label: `Let ${entry.email} in` }), button("Remove", () => refuse(entry), { kind: "quiet", label: `Take ${entry.email} off the list` })) },
     ],
     rows,
     { label: "Waiting list, the first in line first" },

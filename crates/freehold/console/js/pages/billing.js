@@ -6,6 +6,7 @@ import { h } from "../dom.js";
 import { exactMoney, moment, money, moneyLeft } from "../format.js";
 import { button, card, empty, field, figures, form, head, input, linkButton, pages, table, toast } from "../parts.js";
 import { invoiceTable } from "./invoice.js";
+import { taxWords } from "./tax.js";
 
 function redeem(again) {
   return open("Redeem a voucher", (close) =>
@@ -56,8 +57,9 @@ export function transferTable(rows) {
 
 export async function billing({ signal, again }) {
   if (!who().tenant) return [head("Billing"), h("div", { class: "card" }, empty("This is the page of a tenant", "Credit and invoices of tenants are on the pages Tenants, and Invoices and vouchers.", linkButton("See the tenants", "/operator/tenants")))];
-  const [balance, credit, list] = await Promise.all([
+  const [balance, tax, credit, list] = await Promise.all([
     get("/balance", { signal }),
+    get("/tax", { signal }),
     get("/credit", { signal }),
     pages(
       (after) => get(`/invoices${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }),
@@ -65,8 +67,9 @@ export async function billing({ signal, again }) {
       empty("No invoices yet", "The operator makes one for each month that is over, to the nano-unit.", linkButton("See this month's usage", "/usage")),
     ),
   ]);
+  const taxed = tax.now.treatment === "none" ? "" : ` Prices and credit are net; on what is due, ${taxWords(tax.now)}.`;
   return [
-    head("Billing", "What you have, what is held for answers under way, and what was billed.", mayBe("billing") && button("Redeem a voucher", () => redeem(again), { sign: "plus" })),
+    head("Billing", `What you have, what is held for answers under way, and what was billed.${taxed}`, mayBe("billing") && button("Redeem a voucher", () => redeem(again), { sign: "plus" })),
     h("div", { class: "stack" }, balanceFigures(balance), card("Invoices", { flush: true }, list), card("Credit and payments", { flush: true }, transferTable(credit.data))),
   ];
 }

@@ -3,9 +3,10 @@
 import { all, get, onceFor, post } from "../api.js";
 import { confirm, open } from "../dialog.js";
 import { h } from "../dom.js";
-import { count, exactMoney, moment, utcDay } from "../format.js";
+import { ago, count, exactMoney, moment, utcDay } from "../format.js";
 import { button, card, empty, field, figures, form, head, input, notice, pages, secret, table, tag } from "../parts.js";
 import { invoiceTable } from "./invoice.js";
+import { taxCard } from "./tax.js";
 import { amountField, amountOf } from "./tenant.js";
 
 /** The month before this one, in UTC. */
@@ -15,7 +16,34 @@ function lastMonth() {
   return utcDay(day).slice(0, 7);
 }
 
-function runner(again) {
+const STATES = { done: "good", waiting: "warn", running: "" };
+
+/** What is left of a run, in a sentence or two. */
+function left(run) {
+  const parts = [];
+  if (run.waiting?.length) parts.push(`${count(run.waiting.length)} wait for requests to end: ${run.waiting.slice(0, 5).join(", ")}${run.waiting.length > 5 ? " and more" : ""}.`);
+  for (const one of (run.failed ?? []).slice(0, 3)) parts.push(`${one.tenant} has none: ${one.why}.`);
+  if (run.next_at) parts.push(`Tried again ${ago(run.next_at)}.`);
+  return parts.join(" ") || "–";
+}
+
+function runTable(rows) {
+  if (rows.length === 0) return null;
+  return table(
+    [
+      { title: "Month", head: true, cell: (run) => h("span", { class: "nowrap" }, run.month) },
+      { title: "State", cell: (run) => tag(run.state, STATES[run.state]) },
+      { title: "Invoices", right: true, cell: (run) => count(run.invoices) },
+      { title: "Made by", cell: (run) => (run.by === "service" ? "the service" : "an operator") },
+      { title: "When", cell: (run) => h("span", { class: "nowrap" }, moment(run.finished_at ?? run.started_at)) },
+      { title: "Left", cell: (run) => h("span", { class: "breaks muted" }, left(run)) },
+    ],
+    rows,
+    { label: "Months that were invoiced" },
+  );
+}
+
+function runner(runs, again) {
   const month = input({ type: "month", value: lastMonth(), max: lastMonth(), required: true });
   const run = async () => {
     let made = null;
@@ -26,11 +54,15 @@ function runner(again) {
     if (!made) return;
     const issued = made.issued.length === 0 ? "No new invoice was due." : `${count(made.issued.length)} made: ${made.issued.slice(0, 20).join(", ")}${made.issued.length > 20 ? " and more" : ""}.`;
     const before = made.before > 0 && `${count(made.before)} had been made before.`;
-    const waits = made.waiting?.length > 0 && notice("warn", "Not yet", `${made.waiting.slice(0, 20).join(", ")}: requests of that month are still being answered. Make the invoices again in some minutes.`);
-    await open(`Invoices for ${made.month}`, (close) => [notice("good", null, issued, before), waits, h("footer", null, button("Done", () => close(), { kind: "primary" }))]);
+    const soon = runs.monthly ? "The service tries again in a minute." : "Make the invoices again in some minutes.";
+    const waits = made.waiting?.length > 0 && notice("warn", "Not yet", `${made.waiting.slice(0, 20).join(", ")}: requests of that month are still being answered. ${soon}`);
+    const failed = made.failed?.length > 0 && notice("bad", "Not made", made.failed.slice(0, 20).map((one) => `${one.tenant}: ${one.why}`));
+    await open(`Invoices for ${made.month}`, (close) => [notice("good", null, issued, before), waits, failed, h("footer", null, button("Done", () => close(), { kind: "primary" }))]);
     await again();
   };
-  return card("Make invoices", { text: "For a month that is over, and everybody who used something in it. Doing it again makes nothing twice." }, h("div", { class: "filters" }, field("Month", month), button("Make the invoices", run)));
+  const next = runs.upcoming && `The service makes those of ${runs.upcoming.month} by itself on ${moment(runs.upcoming.at)}.`;
+  const text = next || "The option invoice_monthly is off: make the invoices of each month here when it is over.";
+  return card("Monthly invoices", { flush: true, text: `${text} Making them again makes nothing twice.` }, h("div", { class: "filters" }, field("Month", month), button("Make the invoices", run)), runTable(runs.data.slice(0, 6)));
 }
 
 function newVoucher(currency, again) {
@@ -82,7 +114,7 @@ function voucherTable(rows) {
   );
 }
 
-const ACCOUNTS = [["customer", "Credit of tenants", "below zero: they owe it"], ["receivable", "To be paid", "on invoices"], ["cash", "Received", "payments noted here"], ["operator_credit", "Given away", "credit, vouchers, credit notes"], ["revenue", "Revenue", "charged for use"]];
+const ACCOUNTS = [["customer", "Credit of tenants", "below zero: they owe it"], ["receivable", "To be paid", "on invoices"], ["cash", "Received", "payments noted here"], ["operator_credit", "Given away", "credit, vouchers, credit notes"], ["revenue", "Revenue", "charged for use"], ["tax", "Taxes", "asked for, and owed to the state"]];
 
 /** The accounts of the ledger. What came from outside of a tenant's account stands there as a debt: the sign is turned. */
 function accounts(ledger) {
@@ -94,13 +126,13 @@ function accounts(ledger) {
 }
 
 export async function charges({ signal, again }) {
-  const [ledger, tenants] = await Promise.all([get("/ledger", { signal }), all("/tenants", { signal })]);
+  const [ledger, tenants, runs, tax] = await Promise.all([get("/ledger", { signal }), all("/tenants", { signal }), get("/invoices/runs", { signal }), get("/tax", { signal })]);
   const names = new Map(tenants.map((tenant) => [tenant.id, tenant.name]));
   const [invoices, vouchers] = await Promise.all([
     pages(
       (after) => get(`/invoices${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }),
       (rows) => invoiceTable(rows, { base: "/operator/billing", names, again }),
-      empty("No invoices yet", "Make them below for each month that is over."),
+      empty("No invoices yet", runs.monthly ? "The service makes them when the month is over." : "Make them below for each month that is over."),
     ),
     pages((after) => get(`/vouchers${after ? `?after=${encodeURIComponent(after)}` : ""}`, { signal }), voucherTable, empty("No vouchers", "A voucher is a code that gives credit to whoever redeems it.")),
   ]);
@@ -111,7 +143,8 @@ export async function charges({ signal, again }) {
       { class: "stack" },
       accounts(ledger),
       card("Invoices", { flush: true }, invoices),
-      runner(again),
+      runner(runs, again),
+      taxCard(tax, { again }),
       card("Vouchers", { flush: true, actions: [button("Make a voucher", () => newVoucher(ledger.currency, again), { sign: "plus" })] }, vouchers),
     ),
   ];

@@ -5,15 +5,19 @@ import { confirm, open } from "../dialog.js";
 import { h } from "../dom.js";
 import { count, decimal, exactMoney, money, toNano } from "../format.js";
 import { button, card, empty, field, figures, form, head, input, linkButton, table, tag, toast } from "../parts.js";
+import { taxWords } from "./tax.js";
 
 const issued = (row) => String(row.issued_at ?? "").slice(0, 10) || "–";
 const STATES = { paid: "good", issued: "warn", credited: "" };
-const isNote = (row) => row.kind === "credit_note" || row.kind?.kind === "credit_note";
-const isOpen = (row) => !isNote(row) && row.state === "issued" && BigInt(row.due ?? 0) > 0n;
+const kindOf = (row) => row.kind?.kind ?? row.kind;
+const isNote = (row) => kindOf(row) === "credit_note";
+const isReceipt = (row) => kindOf(row) === "top_up";
+const isOpen = (row) => !isNote(row) && !isReceipt(row) && row.state === "issued" && BigInt(row.due ?? 0) > 0n;
 
 /** How an invoice stands. */
 function stateTag(row) {
   if (isNote(row)) return tag("credit note");
+  if (isReceipt(row)) return tag("receipt", "good");
   return tag(row.state === "issued" ? "to be paid" : row.state, STATES[row.state]);
 }
 
@@ -29,7 +33,7 @@ export function invoiceTable(rows, { base = "/billing", names = null, again = nu
     { title: "Month", cell: (row) => h("span", { class: "nowrap" }, row.month) },
     { title: "Issued", cell: (row) => h("span", { class: "nowrap" }, issued(row)) },
     { title: "State", cell: stateTag },
-    { title: "Total", right: true, cell: (row) => exactMoney(row.total, row.currency) },
+    { title: "Total", right: true, cell: (row) => exactMoney(row.gross, row.currency) },
     { title: "Due", right: true, cell: (row) => (isOpen(row) ? exactMoney(row.due, row.currency) : "–") },
     { title: "", right: true, cell: (row) => h("div", { class: "actions" }, actions(row)) },
   ];
@@ -52,7 +56,7 @@ function creditNote(row, again) {
   const repeatable = onceFor();
   const whole = isOpen(row);
   const amount = input({ name: "amount", required: true, inputmode: "decimal", maxlength: "19", value: decimal(whole ? row.due : row.total), readonly: whole });
-  const help = whole ? "Nothing was paid on this invoice, so all that is due on it goes." : "It becomes credit of the tenant; at most what is left of the invoice.";
+  const help = whole ? "Nothing was paid on this invoice, so all that is due on it goes, its tax too." : "It becomes credit of the tenant; at most what is left of the invoice, without tax: the tax stays paid, as for all credit.";
   const submit = async (fields, close) => {
     const nano = toNano(fields.amount.value);
     if (nano === null || BigInt(nano) <= 0n) throw new ApiError(400, "The amount is more than zero, such as 25 or 0.50.", { param: "amount" });
@@ -83,16 +87,18 @@ function sums(data) {
   const line = (name, amount) => h("tr", null, h("th", { scope: "row", colspan: "3" }, name), h("td", { class: "right", "data-label": name }, exactMoney(amount, data.currency)));
   const credits = (data.credits ?? []).map((credit) => line(credit.description, `-${credit.amount}`));
   const prepaid = data.paid_from_credit && data.paid_from_credit !== "0" && line("Paid from credit", `-${data.paid_from_credit}`);
-  if (isNote(data)) return h("tfoot", null, line("Credited", data.total));
+  const tax = data.tax && line(`${taxWords(data.tax)}${data.tax_amount === "0" ? "" : ` on ${exactMoney(data.taxable, data.currency)}`}`, data.tax_amount);
+  if (isNote(data) || isReceipt(data)) return h("tfoot", null, tax && line("Net", data.total), tax, line(isNote(data) ? "Credited" : "Paid", data.gross));
   const due = data.state === "issued" ? "Due" : `Was due, now ${data.state}`;
-  return h("tfoot", null, credits.length > 0 && line("Subtotal", data.subtotal), credits, line("Total", data.total), prepaid, data.due !== "0" && line(due, data.due));
+  const totals = tax ? [line("Net total", data.total), tax, line("Total with tax", data.gross)] : line("Total", data.total);
+  return h("tfoot", null, credits.length > 0 && line("Subtotal", data.subtotal), credits, totals, prepaid, data.due !== "0" && line(due, data.due));
 }
 
 function invoiceLines(data) {
   if (!data.lines?.length) return empty("There are no lines", "Nothing was billed in this month.");
   return table(
     [
-      { title: "Model or sku", head: true, cell: (line) => line.description },
+      { title: isNote(data) || isReceipt(data) ? "What" : "Model or sku", head: true, cell: (line) => [line.description, line.month && h("span", { class: "faint" }, ` in ${line.month}, after its invoice`)] },
       { title: "Used", cell: (line) => h("div", null, (line.parts ?? []).map((part) => used(part, data.currency))) },
       { title: "Records", right: true, cell: (line) => (line.records ? count(line.records) : "–") },
       { title: "Amount", right: true, cell: (line) => exactMoney(line.amount, data.currency) },
@@ -113,26 +119,29 @@ export async function invoice({ signal, parameters, again }) {
   const data = await get(`/invoices/${id}?format=json`, { signal });
   const page = () => download(`/invoices/${id}?format=html`, `${data.number}.html`);
   const note = isNote(data);
+  const receipt = isReceipt(data);
   const due = isOpen(data) && data.due_at ? `, due ${String(data.due_at).slice(0, 10)}` : "";
   const parties = [party("From", data.seller), party("To", data.buyer)].filter(Boolean);
   const actions = [
     operator && isOpen(data) && button("Note its payment", () => paid(data, again)),
-    operator && !note && data.state !== "credited" && button("Credit note", () => creditNote(data, again)),
+    operator && !note && !receipt && data.state !== "credited" && button("Credit note", () => creditNote(data, again)),
     button("PDF", () => pdf(data), { kind: "primary", sign: "down" }),
     button("HTML", page, { sign: "down" }),
     linkButton("All invoices", operator ? "/operator/billing" : "/billing", { kind: "quiet" }),
   ];
-  const facts = note
-    ? [["Credited", money(data.total, data.currency), exactMoney(data.total, data.currency)], ["State", stateTag(data)]]
-    : [["Total", money(data.total, data.currency), exactMoney(data.total, data.currency)], ["Due", isOpen(data) ? money(data.due, data.currency) : money("0", data.currency)], ["State", stateTag(data)]];
+  const sum = (name) => [name, money(data.gross, data.currency), exactMoney(data.gross, data.currency)];
+  const taxed = data.tax && [taxWords(data.tax), money(data.tax_amount, data.currency), exactMoney(data.tax_amount, data.currency)];
+  const facts = note || receipt
+    ? [sum(note ? "Credited" : "Paid"), taxed, ["State", stateTag(data)]].filter(Boolean)
+    : [sum("Total"), taxed, ["Due", isOpen(data) ? money(data.due, data.currency) : money("0", data.currency)], ["State", stateTag(data)]].filter(Boolean);
   return [
-    head(`${note ? "Credit note" : "Invoice"} ${data.number}`, `For ${data.month}, issued ${issued(data)}${due}.`, ...actions.filter(Boolean)),
+    head(`${note ? "Credit note" : receipt ? "Receipt" : "Invoice"} ${data.number}`, `For ${data.month}, issued ${issued(data)}${due}.`, ...actions.filter(Boolean)),
     h(
       "div",
       { class: "stack" },
       figures(facts),
       parties.length > 0 && h("div", { class: "cards" }, parties),
-      card("Lines", { flush: true, text: "Each amount is rounded once for each usage record, half to even; the lines add up to the total exactly." }, invoiceLines(data)),
+      card("Lines", { flush: true, text: "Each amount is rounded once for each usage record, a tax once for the document, half to even; everything adds up exactly." }, invoiceLines(data)),
       data.note && card("Note", {}, data.note.split("\n").filter(Boolean).map((text) => h("p", { class: "muted" }, text))),
     ),
   ];

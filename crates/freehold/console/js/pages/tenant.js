@@ -1,13 +1,15 @@
 // One tenant for the operator: credit, terms, limits, members, invoices.
 
-import { ApiError, get, once, onceFor, patch, post, put } from "../api.js";
+import { ApiError, all, get, once, onceFor, patch, post, put } from "../api.js";
 import { confirm, open } from "../dialog.js";
 import { h } from "../dom.js";
 import { decimal, exactMoney, moment, toNano } from "../format.js";
 import { button, card, empty, field, form, head, input, linkButton, pages, select, toast } from "../parts.js";
+import { go } from "../router.js";
 import { balanceFigures, transferTable } from "./billing.js";
 import { invoiceTable } from "./invoice.js";
 import { limitCards } from "./limits.js";
+import { taxCard, taxWords } from "./tax.js";
 import { invite, memberTable } from "./team.js";
 
 /** The amount that was typed, in nano-units. */
@@ -39,11 +41,13 @@ export function edit(tenant, again) {
 }
 
 /** The dialog that gives a tenant credit. */
-export function credit(tenant, currency, again) {
+export function credit(tenant, currency, again, tax = null) {
   const repeatable = onceFor();
   const submit = async (fields, close) => {
     const body = { tenant: tenant.id, amount: amountOf(fields), note: fields.note.value.trim(), paid: fields.kind.value === "paid" };
-    const text = body.paid ? "You have received this money. It can be spent at once." : "It is a present of yours. It can be spent at once, and is not taken back here.";
+    const taxed = tax?.now.treatment === "taxed" && tax.now.rate_percent !== "0";
+    const received = taxed ? `You have received this money and ${taxWords(tax.now)} on it; there is a receipt with both.` : "You have received this money.";
+    const text = body.paid ? `${received} It can be spent at once.` : "It is a present of yours. It can be spent at once, and is not taken back here.";
     const done = await confirm(`Give ${exactMoney(body.amount, currency)} to ${tenant.name}?`, text, "Give the credit", () => post("/credit", body, repeatable(body)));
     if (!done) return;
     close();
@@ -89,22 +93,42 @@ function terms(tenant, balance, again) {
   );
 }
 
-export async function tenant({ signal, parameters, again }) {
+/** Limits of the tenant, or of one of its keys that is chosen here. */
+function limitsOf(one, { keys, key, limits, whose, again }) {
+  const base = `/operator/tenants/${encodeURIComponent(one.id)}`;
+  const choose = (event) => go(event.target.value ? `${base}?key=${encodeURIComponent(event.target.value)}` : base);
+  const name = keys.find((known) => known.id === key)?.name;
+  return [
+    h("div", { class: "filters" }, field("Limits of", select([["", `All of ${one.name}`], ...keys.map((known) => [known.id, `Key ${known.name}`])], { value: name ? key : "", onchange: choose }))),
+    limitCards(limits, {
+      title: name ? `Limits of the key ${name}` : `Limits of ${one.name}`,
+      text: name ? `The limits of ${one.name} hold as well.` : "Across all of its keys.",
+      path: `/limits?${whose}${name ? `&key=${encodeURIComponent(key)}` : ""}`,
+      may: true,
+      again,
+    }),
+  ];
+}
+
+export async function tenant({ signal, parameters, query, again }) {
   const one = await get(`/tenants/${encodeURIComponent(parameters.tenant)}`, { signal });
   const whose = `tenant=${encodeURIComponent(one.id)}`;
   const more = (after) => (after ? `&after=${encodeURIComponent(after)}` : "");
-  const [balance, limits, transfers, invoices, members] = await Promise.all([
+  const keys = (await all(`/keys?${whose}`, { signal })).filter((known) => known.state === "active");
+  const key = keys.some((known) => known.id === query.get("key")) ? query.get("key") : "";
+  const [balance, tax, limits, transfers, invoices, members] = await Promise.all([
     get(`/balance?${whose}`, { signal }),
-    get(`/limits?${whose}`, { signal }),
+    get(`/tax?${whose}`, { signal }),
+    get(`/limits?${whose}${key ? `&key=${encodeURIComponent(key)}` : ""}`, { signal }),
     get(`/credit?${whose}`, { signal }),
-    pages((after) => get(`/invoices?${whose}${more(after)}`, { signal }), (rows) => invoiceTable(rows, { base: "/operator/billing", again }), empty("No invoices yet", "You make them on the page Invoices and vouchers, for each month that is over.")),
+    pages((after) => get(`/invoices?${whose}${more(after)}`, { signal }), (rows) => invoiceTable(rows, { base: "/operator/billing", again }), empty("No invoices yet", "They are made for each month that is over; the page Invoices and vouchers says when.")),
     pages((after) => get(`/users?${whose}${more(after)}`, { signal }), (rows) => memberTable(rows, again, one), empty("It has no people", "Its programs use keys. Invite somebody to let them sign in.")),
   ]);
   return [
     head(
       one.name,
       `Since ${moment(one.created_at)}, weight ${one.weight}.`,
-      button("Give credit", () => credit(one, balance.currency, again), { kind: "primary", sign: "plus" }),
+      button("Give credit", () => credit(one, balance.currency, again, tax), { kind: "primary", sign: "plus" }),
       button("Terms", () => terms(one, balance, again)),
       button("Change", () => edit(one, again)),
       linkButton("Keys", `/keys?${whose}`, { kind: "quiet" }),
@@ -114,7 +138,8 @@ export async function tenant({ signal, parameters, again }) {
       "div",
       { class: "stack" },
       balanceFigures(balance),
-      limitCards(limits, { title: `Limits of ${one.name}`, text: "Across all of its keys.", path: `/limits?${whose}`, may: true, again }),
+      limitsOf(one, { keys, key, limits, whose, again }),
+      taxCard(tax, { tenant: one, again }),
       card("Invoices", { flush: true }, invoices),
       card("Credit and payments", { flush: true }, transferTable(transfers.data)),
       card("Members", { flush: true, actions: [button("Invite someone", () => invite(again, one), { sign: "plus" })] }, members),

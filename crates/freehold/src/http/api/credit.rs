@@ -32,9 +32,9 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct Whose {
+pub(super) struct Whose {
     /// The tenant, by id or name; left out: the caller's own.
-    tenant: Option<String>,
+    pub(super) tenant: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

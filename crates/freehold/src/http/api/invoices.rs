@@ -6,13 +6,14 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use freehold_control::billing::{Document, InvoiceRun, InvoiceRunView, InvoiceView, NewCreditNote};
+use freehold_control::billing::{Document, InvoiceRun, InvoiceRunView, InvoiceView, NewCreditNote, RunsView, TaxChange, TaxView};
 use freehold_control::page::Page;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::credit::Whose;
 use super::document::Refused;
 use super::{Once, PageOf, Query};
 use crate::http::App;
@@ -22,7 +23,14 @@ use crate::http::reply::Refusal;
 
 /// The routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(run)).routes(routes!(show)).routes(routes!(credit)).routes(routes!(pay))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(run))
+        .routes(routes!(runs))
+        .routes(routes!(show))
+        .routes(routes!(credit))
+        .routes(routes!(pay))
+        .routes(routes!(tax, set_tax))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -45,6 +53,29 @@ async fn list(State(app): State<App>, Caller(actor): Caller, Query(which): Query
 #[utoipa::path(post, path = "/invoices/run", tag = "billing", request_body = InvoiceRun, responses((status = 200, body = InvoiceRunView), (status = "default", body = Refused)))]
 async fn run(State(app): State<App>, Caller(actor): Caller, Json(run): Json<InvoiceRun>) -> Result<JsonBody<InvoiceRunView>, Refusal> {
     Ok(JsonBody(app.control.run_invoices(&actor, &run).await?))
+}
+
+/// Shows how far the invoices of the last months are, and when the service makes the next ones.
+#[utoipa::path(get, path = "/invoices/runs", tag = "billing", responses((status = 200, body = RunsView), (status = "default", body = Refused)))]
+async fn runs(State(app): State<App>, Caller(actor): Caller) -> Result<JsonBody<RunsView>, Refusal> {
+    Ok(JsonBody(app.control.invoice_runs(&actor).await?))
+}
+
+/// Shows the tax on what a tenant buys; without a tenant, for operators, what holds for all.
+#[utoipa::path(get, path = "/tax", tag = "billing", params(Whose), responses((status = 200, body = TaxView), (status = "default", body = Refused)))]
+async fn tax(State(app): State<App>, Caller(actor): Caller, Query(whose): Query<Whose>) -> Result<JsonBody<TaxView>, Refusal> {
+    Ok(JsonBody(app.control.tax(&actor, whose.tenant.as_deref()).await?))
+}
+
+/// Sets the tax on what a tenant buys; without a tenant, what holds for all. Documents that were issued stay as they are.
+#[utoipa::path(put, path = "/tax", tag = "billing", params(Whose), request_body = TaxChange, responses((status = 200, body = TaxView), (status = "default", body = Refused)))]
+async fn set_tax(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Query(whose): Query<Whose>,
+    Json(change): Json<TaxChange>,
+) -> Result<JsonBody<TaxView>, Refusal> {
+    Ok(JsonBody(app.control.set_tax(&actor, whose.tenant.as_deref(), change).await?))
 }
 
 /// Shows an invoice or a credit note: in JSON, as a page or as a PDF.

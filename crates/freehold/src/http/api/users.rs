@@ -28,6 +28,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(delete_invite))
         .routes(routes!(list_waiting))
         .routes(routes!(admit))
+        .routes(routes!(remove_waiting))
         .routes(routes!(trail))
 }
 
@@ -116,6 +117,16 @@ async fn list_waiting(
 #[utoipa::path(post, path = "/waiting/{entry}/admit", tag = "people", params(("entry" = String, Path, description = "Id.")), responses((status = 200, body = SignedUp), (status = "default", body = Refused)))]
 async fn admit(State(app): State<App>, Caller(actor): Caller, Path(entry): Path<String>) -> Result<JsonBody<SignedUp>, Refusal> {
     Ok(JsonBody(app.control.admit(&actor, &entry).await?))
+}
+
+/// Takes somebody off the waiting list, and the account with it if its address was never verified.
+#[utoipa::path(delete, path = "/waiting/{entry}", tag = "people", params(("entry" = String, Path, description = "Id.")), responses((status = 200, body = WaitingView), (status = "default", body = Refused)))]
+async fn remove_waiting(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(entry): Path<String>,
+) -> Result<JsonBody<WaitingView>, Refusal> {
+    Ok(JsonBody(app.control.remove_waiting(&actor, &entry).await?))
 }
 
 /// Shows what was done, the newest first, as CloudEvents.
