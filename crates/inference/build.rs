@@ -11,6 +11,9 @@ fn main() {
     println!("cargo::rerun-if-changed=native");
     println!("cargo::rustc-check-cfg=cfg(tiles)");
     let features = env::var("CARGO_CFG_TARGET_FEATURE").unwrap_or_default();
+    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
+        return;
+    }
     if !FEATURES.iter().all(|wanted| features.split(',').any(|feature| feature == *wanted)) {
         return;
     }

@@ -99,6 +99,15 @@ impl KeyCache {
         }
     }
 
+    /// Keys of whatever tenants have changed.
+    pub(crate) fn forget_all(&self) {
+        let mut entries = self.writing();
+        entries.generation += 1;
+        for (id, entry) in entries.by_id.drain() {
+            self.note_use(id, &entry);
+        }
+    }
+
     /// A tenant has changed.
     pub(crate) fn forget_tenant(&self, tenant: TenantId) {
         let mut entries = self.writing();

@@ -29,6 +29,8 @@ use crate::options::Options;
 
 /// What the CLI reads to find the process.
 const SERVICE_FILE: &str = "service.json";
+/// How long the usage of the last requests may take into the database at the end.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(20);
 /// How often small background work is done.
 const UPKEEP: Duration = Duration::from_secs(15);
 /// How long a worker may take to end once its streams have.
@@ -105,7 +107,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     tracing::info!("stopping");
     stop.send_replace(true);
     end(server, &serving, Duration::from_secs(options.stop_grace_s)).await;
-    control.settle_usage().await;
+    if !tokio::time::timeout(SETTLE_PATIENCE, control.settle_usage()).await.unwrap_or(false) {
+        tracing::warn!("some usage is not in the database yet; the next start takes it from the log");
+    }
     if let Err(error) = control.write_key_uses().await {
         tracing::warn!(message = error.message, "the keys' last uses are not written");
     }

@@ -61,10 +61,12 @@ impl<'a, 'c> Charges<'a, 'c> {
                 reason: Reason::Usage(record.id),
                 at: record.ended,
             };
-            if insert_transfer(self.connection, &transfer, record.tenant, record.currency, "")? {
-                self.move_balance(payer, -amount)?;
-                self.move_balance(payee, amount)?;
+            if !insert_transfer(self.connection, &transfer, record.tenant, record.currency, "")? {
+                // It was charged before, and its record is forgotten.
+                return Ok(());
             }
+            self.move_balance(payer, -amount)?;
+            self.move_balance(payee, amount)?;
         }
         let place = Place {
             tenant: record.tenant,

@@ -7,6 +7,7 @@
 //! Durability: a write is on the disk (`synchronous=FULL`, the log is flushed at commit) before its call returns,
 //! with exceptions that may be lost when the machine loses power and are harmless then: the time of a key's and a
 //! session's last use and the progress of a running operation (`synchronous=NORMAL`). A killed process loses neither.
+//! Usage is written so too, and flushed by who writes it, who has it in a log until then.
 //!
 //! **Invariant:** one service at a time has a data directory open: `service.lock` is held as long as the [`Store`].
 

@@ -100,6 +100,15 @@ impl Store {
         self.read(|connection| one(connection, &sql, [month.to_string()], read))
     }
 
+    /// Up to `limit` runs, the newest month first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn latest_runs(&self, limit: u32) -> Result<Vec<RunRow>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM invoice_runs ORDER BY month DESC LIMIT ?1");
+        self.read(|connection| all(connection, &sql, [limit], read))
+    }
+
     /// Up to `limit` runs of months before `before`, the newest month first, each with the number of invoices that its
     /// month has.
     ///

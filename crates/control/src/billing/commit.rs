@@ -6,9 +6,9 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::panic::AssertUnwindSafe;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use freehold_domain::{Error, HoldId, Timestamp};
 use freehold_ledger::{UsageOutcome, UsageRecord};
@@ -17,19 +17,23 @@ use tokio::sync::oneshot;
 use super::journal::{Journal, Mark};
 use super::log::{Appended, Kind, UsageLog};
 use super::posting::{Event, Queue};
-use super::webhooks;
 use crate::clock::Clock;
 use crate::facade::Shared;
 
 /// Most jobs of one write.
 const BATCH_MAX: usize = 1024;
 
+/// How long records wait for places in the journal.
+const MARK_PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks for one.
+const MARK_PAUSE: Duration = Duration::from_millis(5);
+
 /// What the thread is asked to do.
 pub(super) enum Job {
     /// Write a record and end its hold. With `reply` it is pending until its receipt says more; without, it is final.
     Record { record: UsageRecord, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
-    /// Say when everything before is settled.
-    Settle(oneshot::Sender<()>),
+    /// Say when everything before is settled, and whether it could be.
+    Settle(oneshot::Sender<bool>),
 }
 
 /// The ways to the threads and to the journal.
@@ -78,16 +82,13 @@ impl Receipt {
     /// # Errors
     /// The socket's; `WouldBlock` among them.
     pub fn hand_over(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Option<io::Result<usize>> {
-        if self.mark.is_none() {
-            self.mark = self.link.journal.mark(self.record.id, self.link.clock.now());
-        }
         self.mark.as_ref().map(|mark| mark.send(socket, bytes))
     }
 
     /// The bytes of the end are with the kernel.
     pub fn confirm(mut self) {
         let now = self.link.clock.now();
-        let mark = self.mark.take().or_else(|| self.link.journal.mark(self.record.id, now));
+        let mark = self.mark.take();
         if let Some(mark) = &mark {
             mark.note();
         }
@@ -140,6 +141,8 @@ pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>, mut log: UsageLog
 struct Entry {
     record: Arc<UsageRecord>,
     text: String,
+    /// Where its delivery will be noted, if there is one.
+    mark: Option<Mark>,
     hold: HoldId,
     reply: Option<oneshot::Sender<Result<Receipt, Error>>>,
 }
@@ -153,7 +156,7 @@ impl Entry {
 #[derive(Default)]
 struct Batch {
     entries: Vec<Entry>,
-    askers: Vec<oneshot::Sender<()>>,
+    askers: Vec<oneshot::Sender<bool>>,
 }
 
 impl Batch {
@@ -164,13 +167,15 @@ impl Batch {
     fn add(&mut self, job: Job) {
         match job {
             Job::Record { record, hold, reply } => {
-                self.entries.push(Entry { text: record.to_json_text(), record: Arc::new(record), hold, reply });
+                self.entries.push(Entry { text: record.to_json_text(), record: Arc::new(record), mark: None, hold, reply });
             }
             Job::Settle(asker) => self.askers.push(asker),
         }
     }
 
     fn write(mut self, shared: &Arc<Shared>, log: &mut UsageLog, flush: bool) {
+        let (entries, unmarked) = mark_all(shared, std::mem::take(&mut self.entries));
+        self.entries = entries;
         let appended = log.append(self.entries.iter().map(|entry| (entry.kind(), entry.text.as_str())), flush);
         let now = shared.billing.link.clock.now();
         match appended {
@@ -178,17 +183,41 @@ impl Batch {
                 shared.billing.link.posting.push(logged(&mut self.entries, appended));
                 settle(shared, self.entries, now);
             }
-            Err(error) => {
+            Err((error, full)) => {
                 tracing::error!(%error, records = self.entries.len(), "usage cannot be written");
+                shared.billing.link.posting.push(full.into_iter().map(Event::Full));
                 let why = error.to_string();
                 self.entries.into_iter().for_each(|entry| refuse(shared, entry, &why, now));
             }
         }
+        unmarked.into_iter().for_each(|entry| refuse(shared, entry, "the database does not keep up", now));
         if !self.askers.is_empty() {
             let ended = log.end_turn().map(Event::Full);
             shared.billing.link.posting.push(ended.into_iter().chain(self.askers.into_iter().map(Event::Settle)));
         }
     }
+}
+
+/// Gives each record that waits for an end its place in the journal, so that no end goes out that cannot be noted. Those for
+/// which there is none, though they were waited for, come second.
+fn mark_all(shared: &Shared, entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
+    let link = &shared.billing.link;
+    let now = link.clock.now();
+    let (mut marked, mut unmarked) = (Vec::with_capacity(entries.len()), Vec::new());
+    let until = Instant::now() + MARK_PATIENCE;
+    for mut entry in entries {
+        if entry.reply.is_none() {
+            marked.push(entry);
+            continue;
+        }
+        entry.mark = link.journal.mark(entry.record.id, now);
+        while entry.mark.is_none() && Instant::now() < until {
+            std::thread::sleep(MARK_PAUSE);
+            entry.mark = link.journal.mark(entry.record.id, now);
+        }
+        if entry.mark.is_some() { marked.push(entry) } else { unmarked.push(entry) }
+    }
+    (marked, unmarked)
 }
 
 /// What the thread that posts is told of a write.
@@ -216,16 +245,13 @@ fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
     }
     for entry in entries {
         if let Some(reply) = entry.reply {
-            let receipt = Receipt { record: entry.record, link: Arc::clone(&shared.billing.link), mark: None, settled: false };
+            let receipt = Receipt { record: entry.record, link: Arc::clone(&shared.billing.link), mark: entry.mark, settled: false };
             // A client that has gone meanwhile drops the receipt, which says so.
             let _gone = reply.send(Ok(receipt));
         }
     }
     if !alerts.is_empty() {
-        let work = AssertUnwindSafe(|| webhooks::queue(shared, &alerts, now));
-        if std::panic::catch_unwind(work).is_err() {
-            tracing::error!(alerts = alerts.len(), "alerts are lost; the reason stands before this");
-        }
+        shared.billing.link.posting.push([Event::Alerts(alerts, now)]);
     }
 }
 

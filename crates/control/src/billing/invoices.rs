@@ -265,7 +265,11 @@ impl Control {
         let (_, totals) = left.remove(0);
         left.retain(|(_, totals)| !totals.is_empty());
         let before = invoices.iter().find(|invoice| invoice.month == month).map(|invoice| invoice.id);
-        Ok(Used { before, totals, late: left, at_the_end: balance.plus(since).map_err(Error::internal)? })
+        // What invoices of later months took to the receivables is of usage that `since` puts back.
+        let later = invoices.iter().filter(|invoice| invoice.month > month).map(|invoice| invoice.taxable);
+        let later = NanoUnits::sum(later).map_err(Error::internal)?;
+        let at_the_end = balance.plus(since).and_then(|sum| sum.minus(later)).map_err(Error::internal)?;
+        Ok(Used { before, totals, late: left, at_the_end })
     }
 
     pub(super) async fn heading(&self, tenant: &TenantRow, now: Timestamp, tax: Option<Tax>) -> Result<Heading, Error> {

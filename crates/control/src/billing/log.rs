@@ -7,7 +7,8 @@
 //! frame that does not fit ends its file.
 //!
 //! Durable is what [`UsageLog::append`] has returned for, if it was asked to flush. A file gets its next turn when
-//! everything in it is on the disk in the database, and loses its first frame before that.
+//! everything in it is on the disk in the database. Before that its first frame is replaced by one that says that the
+//! file is empty, and which turn was the last: numbers of turns never come back.
 //!
 //! **Invariant:** what is in the log and not in the database is read again at the next start; nothing else is.
 
@@ -43,11 +44,13 @@ pub(super) enum Kind {
     Pending = 1,
     /// It is to be posted.
     Final = 2,
+    /// No record: nothing in the file counts.
+    Empty = 3,
 }
 
 impl Kind {
     fn read(byte: u8) -> Option<Self> {
-        [Self::Pending, Self::Final].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Pending, Self::Final, Self::Empty].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -106,11 +109,17 @@ impl Spare {
 
     /// Everything in the file is on the disk in the database.
     pub fn give_back(&self, segment: Segment) -> io::Result<()> {
-        segment.file.write_all_at(&[0; HEAD_LEN], 0)?;
-        segment.file.sync_data()?;
+        empty(&segment.file, segment.turn)?;
         self.state().files.push(segment.file);
         Ok(())
     }
+}
+
+fn empty(file: &File, turn: u64) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(HEAD_LEN);
+    frame(&mut bytes, turn, Kind::Empty, "");
+    file.write_all_at(&bytes, 0)?;
+    file.sync_data()
 }
 
 fn path(dir: &Path, number: u32) -> PathBuf {
@@ -169,15 +178,16 @@ impl UsageLog {
                 continue;
             }
             let file = OpenOptions::new().read(true).write(true).open(&path).map_err(fail(&path))?;
-            file.write_all_at(&[0; HEAD_LEN], 0).and_then(|()| file.sync_data()).map_err(fail(&path))?;
+            empty(&file, turn.max(1)).map_err(fail(&path))?;
             spare.push(Arc::new(file));
         }
         while (spare.len() as u32) < FILES_MIN {
             let path = path(dir, spare.len() as u32);
-            spare.push(Arc::new(make(&path).map_err(fail(&path))?));
+            let file = make(&path).and_then(|file| empty(&file, turn.max(1)).map(|()| file)).map_err(fail(&path))?;
+            spare.push(Arc::new(file));
         }
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail(dir))?;
-        let state = Mutex::new(SpareState { made: spare.len() as u32, files: spare, turn });
+        let state = Mutex::new(SpareState { made: spare.len() as u32, files: spare, turn: turn.max(1) });
         Ok(Self { spare: Arc::new(Spare { dir: dir.to_owned(), state }), current: None, buffer: Vec::new() })
     }
 
@@ -189,15 +199,21 @@ impl UsageLog {
     /// Appends records in their JSON form; flushes them if that is asked for.
     ///
     /// # Errors
-    /// The disk's. None of the records counts as appended then, and their file is not used again before the next start.
-    pub fn append<'a>(&mut self, records: impl Iterator<Item = (Kind, &'a str)>, flush: bool) -> io::Result<Appended> {
+    /// The disk's, with the files that are then done with. None of the records counts as appended.
+    pub fn append<'a>(
+        &mut self,
+        records: impl Iterator<Item = (Kind, &'a str)>,
+        flush: bool,
+    ) -> Result<Appended, (io::Error, Vec<Segment>)> {
         let mut done = Appended::default();
-        let appended = self.append_to(&mut done, records, flush);
-        if appended.is_err() {
-            self.buffer.clear();
-            self.current = None;
+        match self.append_to(&mut done, records, flush) {
+            Ok(()) => Ok(done),
+            Err(error) => {
+                self.buffer.clear();
+                done.full.extend(self.current.take());
+                Err((error, done.full))
+            }
         }
-        appended.map(|()| done)
     }
 
     fn append_to<'a>(&mut self, done: &mut Appended, records: impl Iterator<Item = (Kind, &'a str)>, flush: bool) -> io::Result<()> {
@@ -269,7 +285,11 @@ fn read(mut bytes: &[u8]) -> io::Result<(u64, Vec<LoggedUsage>)> {
         if of != 0 && turn != of {
             break;
         }
-        (of, bytes) = (turn, rest);
+        of = turn;
+        if kind == Kind::Empty {
+            break;
+        }
+        bytes = rest;
         let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, format!("a usage record: {error}"));
         let value = serde_json::from_slice(record).map_err(|error| invalid(error.to_string()))?;
         logged.push(LoggedUsage { record: UsageRecord::from_json(value).map_err(invalid)?, is_final: kind == Kind::Final });
@@ -355,8 +375,14 @@ mod tests {
         // It is the one that was given back last.
         append(&mut log, &[(Kind::Final, record(4))]);
         drop(log);
-        let (_, found) = open(dir.path());
+        let (mut log, found) = open(dir.path());
         assert_eq!(found.into_iter().map(|one| one.record).collect::<Vec<_>>(), [record(4)]);
+        // Nor after a start: the frames of record 2 and 3 still lie behind the place of the first.
+        let turn = append(&mut log, &[(Kind::Final, record(5))]).turns[0];
+        drop(log);
+        let (mut log, found) = open(dir.path());
+        assert_eq!(found.into_iter().map(|one| one.record).collect::<Vec<_>>(), [record(5)]);
+        assert!(append(&mut log, &[(Kind::Final, record(6))]).turns[0] > turn);
     }
 
     #[test]
@@ -373,7 +399,7 @@ mod tests {
             turns.extend(done.turns);
             done.full.into_iter().for_each(|full| spare.give_back(full).expect("given back"));
         }
-        assert!(turns.is_sorted() && turns.last() > Some(&3), "{:?}", turns.last());
+        assert!(turns.is_sorted() && turns.last() > Some(&4), "{:?}", turns.last());
         assert_eq!(files(dir.path()).expect("a list").len(), FILES_MIN as usize);
         let last = turns.last().expect("a turn");
         let of_the_last = turns.iter().filter(|turn| *turn == last).count();
@@ -392,7 +418,8 @@ mod tests {
         for _ in 0..FILES_MAX {
             full.extend(log.append([(Kind::Final, large.as_str())].into_iter(), false).expect("appended").full);
         }
-        assert!(log.append([(Kind::Final, large.as_str())].into_iter(), false).is_err());
+        let (_, more) = log.append([(Kind::Final, large.as_str())].into_iter(), false).expect_err("full");
+        assert_eq!(more.len(), 1);
         log.spare().give_back(full.remove(0)).expect("given back");
         assert!(log.append([(Kind::Final, large.as_str())].into_iter(), false).is_ok());
         let larger = "x".repeat(FILE_LEN);

@@ -206,12 +206,12 @@ fn price_error(error: PriceError) -> Error {
 
 impl Control {
     /// Waits until the usage of everything that has ended is in the database, and on the disk. Before it is read, and before
-    /// the service ends.
-    pub async fn settle_usage(&self) {
+    /// the service ends. False if it cannot be brought there now: it is in the log, and is tried again.
+    pub async fn settle_usage(&self) -> bool {
         let (sender, done) = tokio::sync::oneshot::channel();
         self.shared.billing.link.send(Job::Settle(sender));
         // An error means that the thread is gone, and with it what it had to write.
-        let _gone = done.await;
+        done.await.unwrap_or(false)
     }
 
     /// Small work that is done now and then: forgets idle tenants' windows and old usage records.
@@ -226,8 +226,11 @@ impl Control {
         const BATCHES_MAX: usize = 50;
         let now = self.now();
         // What is forgotten must not be in the log any more, which is read again at the next start.
-        self.settle_usage().await;
+        let is_settled = self.settle_usage().await;
         self.shared.billing.meter().sweep(now, IDLE_MS);
+        if !is_settled {
+            return Ok(());
+        }
         let days = i64::from(self.settings().billing.usage_retention_days.max(RETENTION_DAYS_MIN));
         let before = now.plus_ms(-days * 24 * 60 * 60 * 1000);
         for _ in 0..BATCHES_MAX {

@@ -14,13 +14,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use freehold_domain::{Timestamp, UsageId};
-use freehold_ledger::{UsageOutcome, UsageRecord};
+use freehold_domain::{TenantId, Timestamp, UsageId};
+use freehold_ledger::{Alert, UsageOutcome, UsageRecord};
 use freehold_store::{Store, UsageWrite};
 use tokio::sync::oneshot;
 
 use super::journal::Mark;
 use super::log::{Segment, Spare};
+use super::webhooks;
 use crate::facade::Shared;
 
 /// How long events are gathered, where the log is flushed at once.
@@ -33,8 +34,8 @@ const MANY: usize = 4096;
 const TOO_MANY: usize = 8 * MANY;
 /// How long it waits at most.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// How much this thread stands back behind those that answer: a process' niceness, from 0 to 19.
-const NICE: nix::libc::c_int = 10;
+/// Most records of one transaction, which other writers wait for.
+const WRITTEN_AT_ONCE: usize = 1024;
 /// Pause before what could not be written is tried again, and between looks at what is open for long.
 const RETRY: Duration = Duration::from_millis(500);
 /// A record that has been open for so long is written pending.
@@ -48,8 +49,10 @@ pub(super) enum Event {
     Post { record: Arc<UsageRecord>, outcome: UsageOutcome, delivered_at: Option<Timestamp>, mark: Option<Mark> },
     /// No more comes into this file of the log.
     Full(Segment),
-    /// Say when everything before is on the disk in the database, posted or pending.
-    Settle(oneshot::Sender<()>),
+    /// Budgets that are nearly used up are to be told of.
+    Alerts(Vec<(TenantId, Alert)>, Timestamp),
+    /// Say when everything before is on the disk in the database, posted or pending; false if it cannot be brought there now.
+    Settle(oneshot::Sender<bool>),
 }
 
 #[derive(Default)]
@@ -122,23 +125,20 @@ pub(super) fn allowance(allowed_ms: u32) -> Option<Duration> {
 
 /// Writes until nobody can tell anything any more.
 pub(super) fn run(shared: &Weak<Shared>, queue: &Queue, spare: &Spare, allowed: Option<Duration>) {
-    stand_back();
     let mut desk = Desk::default();
     loop {
         let idle = if desk.is_clear() { Duration::MAX } else { RETRY };
         let Some(events) = queue.next(allowed.unwrap_or(GATHER), idle) else { return };
         // Without the service there is nothing to write to.
         let Some(shared) = shared.upgrade() else { return };
-        desk.round(&shared.store, events, spare);
+        desk.round(&shared, events, spare);
     }
 }
 
-/// Lets the threads that answer go first where there are not processors enough.
-#[expect(unsafe_code, reason = "setpriority(2) has no safe form in the libraries that are here; it touches no memory")]
-fn stand_back() {
-    // SAFETY: the call takes and returns numbers. On Linux 0 is the calling thread.
-    if unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, NICE) } != 0 {
-        tracing::debug!(error = %std::io::Error::last_os_error(), "the thread that posts usage keeps its priority");
+fn tell(shared: &Arc<Shared>, alerts: &[(TenantId, Alert)], now: Timestamp) {
+    let work = AssertUnwindSafe(|| webhooks::queue(shared, alerts, now));
+    if std::panic::catch_unwind(work).is_err() {
+        tracing::error!(alerts = alerts.len(), "alerts are lost; the reason stands before this");
     }
 }
 
@@ -187,8 +187,10 @@ struct Desk {
     /// What could not be written yet.
     late: Vec<Due>,
     tried: Option<Instant>,
-    /// What was written and could not be flushed yet.
+    /// What was written and is not flushed yet.
     unflushed: Vec<Due>,
+    /// A flush has failed.
+    is_broken: bool,
     /// How many records of a turn are not in the database.
     unwritten: HashMap<u64, usize>,
     /// Files of the log that are full.
@@ -201,11 +203,13 @@ impl Desk {
         self.open.is_empty() && self.late.is_empty() && self.unflushed.is_empty()
     }
 
-    fn round(&mut self, store: &Store, events: Vec<Event>, spare: &Spare) {
+    fn round(&mut self, shared: &Arc<Shared>, events: Vec<Event>, spare: &Spare) {
+        let store = &shared.store;
         let (mut due, mut askers) = (Vec::with_capacity(events.len()), Vec::new());
         for event in events {
             match event {
                 Event::Settle(asker) => askers.push(asker),
+                Event::Alerts(alerts, now) => tell(shared, &alerts, now),
                 other => self.sort(other, &mut due),
             }
         }
@@ -214,7 +218,7 @@ impl Desk {
         self.flush(store, spare);
         for asker in askers {
             // Whoever asked may have stopped waiting.
-            let _waiting = asker.send(());
+            let _waiting = asker.send(self.late.is_empty() && !self.is_broken);
         }
     }
 
@@ -234,7 +238,7 @@ impl Desk {
                 None => Due { step: Step::Post { outcome, delivered_at }, record, text: String::new(), turn: None, mark },
             }),
             Event::Full(segment) => self.full.push(segment),
-            Event::Settle(_) => {}
+            Event::Alerts(..) | Event::Settle(_) => {}
         }
     }
 
@@ -252,11 +256,21 @@ impl Desk {
 
     /// Writes everything at once; if that fails, each on its own, so that what cannot be written costs nobody else.
     fn write(&mut self, store: &Store, due: Vec<Due>) {
-        if self.late.is_empty() {
-            match write(store, &due) {
-                Ok(()) => return self.unflushed.extend(due),
+        let mut due = due.into_iter();
+        while self.late.is_empty() {
+            let some: Vec<Due> = due.by_ref().take(WRITTEN_AT_ONCE).collect();
+            if some.is_empty() {
+                return;
+            }
+            match write(store, &some) {
+                Ok(()) => self.unflushed.extend(some),
                 Err(fault) => {
-                    tracing::error!(error = fault.why, records = due.len(), "usage cannot be written into the database; it is tried again");
+                    tracing::error!(
+                        error = fault.why,
+                        records = some.len(),
+                        "usage cannot be written into the database; it is tried again"
+                    );
+                    self.late.extend(some);
                 }
             }
         }
@@ -273,11 +287,15 @@ impl Desk {
     /// Brings what was written to the disk, and gives back what it needs no more.
     fn flush(&mut self, store: &Store, spare: &Spare) {
         if !self.unflushed.is_empty()
+            && !self.is_broken
             && let Err(error) = store.flush()
         {
-            // The system may have given up what it could not write, and says so once only: marks and files of the log
-            // are kept for the next start.
-            tracing::error!(%error, records = self.unflushed.len(), "usage cannot be flushed to the disk");
+            // The system may have given up what it could not write, and says so once only. What is written after that may
+            // not be readable either: from here on marks and files of the log are kept for the next start.
+            tracing::error!(%error, "usage cannot be flushed to the disk: restart the service when the disk is well");
+            self.is_broken = true;
+        }
+        if self.is_broken {
             self.unflushed.clear();
             return;
         }

@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 
-use freehold_domain::{Error, TenantId, Timestamp};
+use freehold_domain::{Error, ErrorCode, TenantId, Timestamp};
 use freehold_ledger::Month;
 use freehold_store::{Issued, LeftOver, RunRow, TenantRow};
 use serde::{Deserialize, Serialize};
@@ -185,8 +185,7 @@ impl Control {
         if !self.settings().billing.invoice_monthly {
             return Ok(());
         }
-        let rows = self.store(|store| store.runs(None, RUNS_MAX)).await?;
-        let rows: Vec<RunRow> = rows.into_iter().map(|(row, _)| row).collect();
+        let rows = self.store(|store| store.latest_runs(RUNS_MAX)).await?;
         for month in due_months(&rows, self.now()) {
             self.make_invoices(month, true).await?;
         }
@@ -300,7 +299,10 @@ impl Control {
     async fn in_use_since_before(&self, moment: Timestamp) -> Result<HashSet<TenantId>, Error> {
         let mut tenants = self.shared.billing.meter().open_before(moment);
         // What has just ended is written then.
-        self.settle_usage().await;
+        if !self.settle_usage().await {
+            let message = "Usage cannot be written into the database now, so there are no invoices. Look at the log, and try again.";
+            return Err(Error::new(ErrorCode::Unavailable, message));
+        }
         tenants.extend(self.store(move |store| store.pending_before(moment)).await?);
         Ok(tenants)
     }

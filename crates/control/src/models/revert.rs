@@ -1,6 +1,7 @@
 //! Back to the file as it came, for a model that is served in another representation.
 //!
-//! **Invariant:** the representation's file is removed only after the row that names the original is on the disk.
+//! **Invariant:** the representation's file is removed only after the row that names the original is on the disk, and when
+//! nothing serves it any more: at the latest at the next start ([`super::files::reconcile`]).
 
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ use crate::facade::Control;
 
 impl Control {
     /// Serves a model's original file again and removes the representation that was made of it. Requests that the model
-    /// is answering may end first; its adapters stay.
+    /// is answering may end first, and a model that is never idle goes on as it is until it is unloaded; its adapters stay.
     ///
     /// # Errors
     /// `permission_denied` for a tenant, `model_not_found`, `conflict` when the original is what is served or is gone,
@@ -33,23 +34,31 @@ impl Control {
         let row = with_original(row, original).await?;
         let details = json!({"name": row.name.as_str(), "quantization": row.quantization});
         let event = self.event(Some(&actor.by()), None, "model.reverted", &row.id.to_string(), details);
-        let written = row.clone();
-        self.store(move |store| store.change_model_file(&written, Some(&event))).await?;
-        self.shared.hooks.changed(&row.name);
-        if let Some(host) = self.shared.hooks.host() {
-            if let Err(error) = host.unload(&row.name).await {
-                tracing::warn!(model = %row.name, %error, "goes on with the other representation until it is unloaded");
-            }
-            if row.pinned {
-                host.pinned(&row.name, true);
-            }
-        }
-        self.remove_representation(&row, left).await?;
+        let (control, written) = (self.clone(), row.clone());
+        // A client that goes away does not leave it half done.
+        let done = tokio::spawn(async move {
+            let changed = written.clone();
+            control.store(move |store| store.change_model_file(&changed, Some(&event))).await?;
+            control.shared.hooks.changed(&written.name);
+            control.leave_representation(&written, left).await
+        });
+        done.await.map_err(Error::internal)??;
         self.model_view(row, adapters.into_iter().map(|adapter| adapter.name).collect())
     }
 
-    /// Who still has it open keeps it until the end. Only what lies in the model's own folder is ours to remove.
-    async fn remove_representation(&self, row: &ModelRow, file: PathBuf) -> Result<(), Error> {
+    /// Ends the worker that serves a representation, and removes its file. Only what lies in the model's own folder is ours to
+    /// remove.
+    async fn leave_representation(&self, row: &ModelRow, file: PathBuf) -> Result<(), Error> {
+        if let Some(host) = self.shared.hooks.host() {
+            let unloaded = host.unload(&row.name).await;
+            if row.pinned {
+                host.pinned(&row.name, true);
+            }
+            if let Err(error) = unloaded {
+                tracing::warn!(model = %row.name, %error, "is busy: it goes on with the other representation until it is unloaded");
+                return Ok(());
+            }
+        }
         let folder = Folder::of(self.settings(), &row.name);
         tokio::task::spawn_blocking(move || folder.remove_file(&file)).await.map_err(Error::internal)
     }

@@ -156,7 +156,8 @@ impl Control {
         events.push(self.event(Some(&by), tenants.first().copied(), "user.password_changed", &id.to_string(), json!({})));
         let written = self.store(move |store| store.reset_password(&hash, id, &password_hash, now, &events)).await;
         if !is_known(&user) {
-            tenants.iter().for_each(|tenant| self.shared.keys.forget_tenant(*tenant));
+            // Also keys of tenants that the user has left.
+            self.shared.keys.forget_all();
         }
         written.map_err(|error| if matches!(error, StoreError::Missing) { invalid_token() } else { error.into() })
     }

@@ -427,7 +427,8 @@ impl Control {
         // Whom an operator lets in from the waiting list has signed up too.
         let by_signup = newcomer.by.is_none() || matches!(newcomer.consumed, Consumed::Waiting(_));
         let waits = matches!(newcomer.place, Place::Waiting(_));
-        let opened = if newcomer.account == Account::Claimed { self.tenants_of(user).await? } else { Vec::new() };
+        let claims = newcomer.account == Account::Claimed;
+        let opened = if claims { self.tenants_of(user).await? } else { Vec::new() };
         let credit = new_tenant.filter(|_| by_signup).and_then(|tenant| self.signup_credit(tenant));
         let mut trail = self.arrival_events(&newcomer, &opened);
         trail.extend(credit.as_ref().map(|credit| {
@@ -456,8 +457,10 @@ impl Control {
             }
             other => other.into(),
         })?;
-        // Keys that the account made before its address was proved have ended.
-        opened.iter().for_each(|tenant| self.shared.keys.forget_tenant(*tenant));
+        if claims {
+            // Keys that the account made before its address was proved have ended, also those of tenants that it has left.
+            self.shared.keys.forget_all();
+        }
         if let Created::Before(id) = created {
             let user = Person { id: Some(id), ..person };
             return Ok(SignedUp { user, state: SignupState::Ready, position: None });

@@ -23,20 +23,24 @@ use super::client::Stream;
 /// Both halves of a connection.
 struct Wire {
     sender: SendRequest<Full<Bytes>>,
-    driver: Pin<Box<Connection<Stream, Full<Bytes>>>>,
-    is_over: bool,
+    /// `None` when the connection is over: dropping it gives back a request that was not sent.
+    driver: Option<Pin<Box<Connection<Stream, Full<Bytes>>>>>,
 }
 
 impl Wire {
     /// Reads and writes what can be read and written now.
     fn drive(&mut self, context: &mut Context<'_>) {
-        if !self.is_over && self.driver.as_mut().poll(context).is_ready() {
-            self.is_over = true;
-        }
+        drive(&mut self.driver, context);
     }
 
     fn is_ready(&self) -> bool {
-        !self.is_over && self.sender.is_ready()
+        self.driver.is_some() && self.sender.is_ready()
+    }
+}
+
+fn drive(driver: &mut Option<Pin<Box<Connection<Stream, Full<Bytes>>>>>, context: &mut Context<'_>) {
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+        *driver = None;
     }
 }
 
@@ -120,10 +124,10 @@ impl Pool {
     /// Sends a request over a new connection.
     pub async fn send_over(self: &Arc<Self>, stream: Stream, request: Request<Full<Bytes>>) -> Result<Response<WireBody>, Failure> {
         let (sender, driver) = handshake(stream).await.map_err(Failure::Failed)?;
-        let mut wire = Wire { sender, driver: Box::pin(driver), is_over: false };
+        let mut wire = Wire { sender, driver: Some(Box::pin(driver)) };
         poll_fn(|context| {
             wire.drive(context);
-            if wire.is_over { Poll::Ready(Ok(())) } else { wire.sender.poll_ready(context) }
+            if wire.driver.is_none() { Poll::Ready(Ok(())) } else { wire.sender.poll_ready(context) }
         })
         .await
         .map_err(Failure::Failed)?;
@@ -133,9 +137,7 @@ impl Pool {
     async fn ask(self: &Arc<Self>, mut wire: Wire, request: Request<Full<Bytes>>) -> Result<Response<WireBody>, Failure> {
         let mut answer = pin!(wire.sender.try_send_request(request));
         let answered = poll_fn(|context| {
-            if !wire.is_over && wire.driver.as_mut().poll(context).is_ready() {
-                wire.is_over = true;
-            }
+            drive(&mut wire.driver, context);
             answer.as_mut().poll(context)
         });
         match answered.await {

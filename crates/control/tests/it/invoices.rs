@@ -101,6 +101,26 @@ async fn where_the_operator_runs_the_months_nothing_runs_by_itself() {
 }
 
 #[tokio::test]
+async fn months_that_are_invoiced_in_the_wrong_order_ask_for_the_same() {
+    let fixture = without_monthly().await;
+    publish(&fixture).await;
+    let terms = serde_json::from_value(json!({"mode": "postpaid"})).expect("terms");
+    fixture.control.set_terms(&fixture.operator, Some("main"), terms).await.expect("set");
+    let before = fixture.control.balance(&fixture.main, None).await.expect("a balance").balance.get();
+    use_tokens(&fixture.control, &fixture.main, 300, 0).await;
+    fixture.clock.advance_ms(31 * DAY_MS);
+    use_tokens(&fixture.control, &fixture.main, 400, 0).await;
+    fixture.clock.advance_ms(31 * DAY_MS);
+    for month in ["2023-12", "2023-11"] {
+        let run = InvoiceRun { month: month.to_owned() };
+        assert_eq!(fixture.control.run_invoices(&fixture.operator, &run).await.expect("a run").issued.len(), 1, "{month}");
+    }
+    let asked: i64 = all_invoices(&fixture.control, &fixture.main).await.iter().map(|one| one.due.get()).sum();
+    assert_eq!(asked, 700_000 - before, "credit pays first, the rest is asked for");
+    check_ledger(&fixture).await;
+}
+
+#[tokio::test]
 async fn who_is_still_being_answered_is_invoiced_soon_after() {
     let fixture = fixture().await;
     publish(&fixture).await;

@@ -15,6 +15,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// More threads than this do not serve more.
 const LANES_MAX: usize = 8;
 
+/// Most threads of a lane for what blocks.
+const BLOCKING_MAX: usize = 64;
+
 /// The threads.
 pub struct Lanes {
     handles: Vec<Handle>,
@@ -31,7 +34,7 @@ impl Lanes {
         let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, LANES_MAX);
         let end = CancellationToken::new();
         let start = |number: usize| {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build()?;
             let (handle, ended) = (runtime.handle().clone(), end.clone());
             std::thread::Builder::new().name(format!("http-{number}")).spawn(move || {
                 freehold_control::workers::enter_lane(number);

@@ -86,7 +86,7 @@ pub fn router(app: App) -> Router {
         .merge(openai::routes("/v1"))
         .merge(openai::routes("/llama/compat/v1"))
         .merge(llama::routes())
-        .merge(api)
+        .merge(api.layer(axum::middleware::from_fn(reply::to_its_end)))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

@@ -136,6 +136,20 @@ pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     Refusal::from(Error::internal(format!("a handler panicked: {text}"))).into_response()
 }
 
+/// Lets a call that changes something come to its end, also when its client has gone: what the store has is then in
+/// memory too.
+pub async fn to_its_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            error.try_into_panic().map_or_else(|_| Refusal::from(Error::internal("a call was cut off")).into_response(), panicked)
+        }
+    }
+}
+
 /// The answer for a path that is not there.
 pub async fn no_such_path(request: Request) -> Refusal {
     let path: String = request.uri().path().chars().take(200).collect();

@@ -275,8 +275,10 @@ impl Driver {
                 }
                 Operation::Share { source, target, length } => self.context.share(source, target, length),
                 Operation::Resize(cells) => {
-                    // A new context has no adapter, also one that had to stay as it was.
-                    self.state.adapter = None;
+                    // A new context has no adapter; one that has to stay as it is must have none either.
+                    if self.state.adapter.take().is_some() && !self.context.set_adapter(None) {
+                        return Err(StepError::Fatal(-1));
+                    }
                     self.context.resize(cells)?;
                 }
                 Operation::Park { slot, ticket } => drop(self.state.parked.insert(ticket, self.context.copy_out(slot))),

@@ -51,10 +51,17 @@ CREATE INDEX invoices_of_month ON invoices (month) WHERE kind = 'invoice';
 -- The user who was shown the secret last: who made or rotated the key, or the key that it was made with.
 ALTER TABLE api_keys ADD COLUMN user_id TEXT REFERENCES users (id) ON DELETE SET NULL;
 CREATE INDEX api_keys_by_user ON api_keys (user_id) WHERE user_id IS NOT NULL;
--- Of the keys that there are, the trail says it.
-UPDATE api_keys SET user_id = made.user_id
-FROM (SELECT event ->> '$.subject' AS key_id, event ->> '$.data.by.id' AS user_id, max(at)
-      FROM trail
-      WHERE event ->> '$.type' IN ('freehold.key.created', 'freehold.key.rotated') AND event ->> '$.data.by.kind' = 'user'
-      GROUP BY 1) AS made
-WHERE made.key_id = api_keys.id AND EXISTS (SELECT 1 FROM users WHERE users.id = made.user_id);
+-- Of the keys that there are, the trail says it, as far back as it goes: who made or rotated a key last, and if that was
+-- another key, who was shown that one.
+WITH RECURSIVE
+    last (key_id, kind, by_id, at) AS (
+        SELECT event ->> '$.subject', event ->> '$.data.by.kind', event ->> '$.data.by.id', max(at)
+        FROM trail WHERE event ->> '$.type' IN ('freehold.key.created', 'freehold.key.rotated') GROUP BY 1
+    ),
+    shown (key_id, user_id) AS (
+        SELECT key_id, by_id FROM last WHERE kind = 'user'
+        UNION
+        SELECT last.key_id, shown.user_id FROM last JOIN shown ON last.kind = 'key' AND last.by_id = shown.key_id
+    )
+UPDATE api_keys SET user_id = shown.user_id FROM shown
+WHERE shown.key_id = api_keys.id AND EXISTS (SELECT 1 FROM users WHERE users.id = shown.user_id);

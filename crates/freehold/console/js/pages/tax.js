@@ -30,7 +30,11 @@ function change(tax, { tenant, again }) {
     rate.hidden = treatment.value !== "taxed";
     name.hidden = note.hidden = ["none", "inherit"].includes(treatment.value);
   };
-  treatment.addEventListener("change", draw);
+  treatment.addEventListener("change", () => {
+    // A note says why this treatment, and not another.
+    note.querySelector("textarea").value = treatment.value === now.treatment ? (now.note ?? "") : "";
+    draw();
+  });
   draw();
   return open(tenant ? `Tax and address of ${tenant.name}` : "Tax for all tenants", (close) =>
     form([field(tenant ? "What it buys is" : "What tenants buy is", treatment), h("div", { class: "fields" }, rate, name), note, from, buyer], {

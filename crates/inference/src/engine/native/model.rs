@@ -59,7 +59,10 @@ impl Model {
         let (words, weights) = std::thread::scope(|scope| {
             let weights = std::thread::Builder::new().name("weights".to_owned()).spawn_scoped(scope, || load(Parts::Weights));
             // A vocabulary is many small pieces of memory, which the main thread gets more cheaply.
-            (Self::load_vocabulary(path), weights.ok().and_then(|weights| weights.join().ok().flatten()))
+            (
+                Self::load_vocabulary(path),
+                weights.ok().and_then(|weights| weights.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            )
         });
         let words = words?;
         if let Some((model, made)) = weights
@@ -68,7 +71,7 @@ impl Model {
         {
             return Some((model, made));
         }
-        tracing::debug!("the file does not say how large its vocabulary is; it is loaded in one go");
+        tracing::info!("the weights do not load without the vocabulary, or at all; both are loaded in one go");
         load(Parts::All)
     }
 
