@@ -173,7 +173,7 @@ impl Ticket {
         let record = self.record(outcome, served, reported)?;
         let (reply, written) = tokio::sync::oneshot::channel();
         self.open = false;
-        self.control.shared.billing.link.send(Job::Record { record, hold: self.hold, reply: Some(reply) });
+        self.control.shared.billing.link.send(Job::Record { record: Box::new(record), hold: self.hold, reply: Some(reply) });
         written.await.map_err(|_| Error::internal("the thread that writes usage is gone"))?
     }
 
@@ -182,7 +182,7 @@ impl Ticket {
         match self.record(outcome, served, reported) {
             Ok(record) => {
                 self.open = false;
-                self.control.shared.billing.link.send(Job::Record { record, hold: self.hold, reply: None });
+                self.control.shared.billing.link.send(Job::Record { record: Box::new(record), hold: self.hold, reply: None });
             }
             Err(error) => tracing::error!(context = error.context, message = error.message, "usage cannot be recorded"),
         }

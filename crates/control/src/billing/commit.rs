@@ -31,7 +31,7 @@ const MARK_PAUSE: Duration = Duration::from_millis(5);
 /// What the thread is asked to do.
 pub(super) enum Job {
     /// Write a record and end its hold. With `reply` it is pending until its receipt says more; without, it is final.
-    Record { record: UsageRecord, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
+    Record { record: Box<UsageRecord>, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
     /// Say when everything before is settled, and whether it could be.
     Settle(oneshot::Sender<bool>),
 }
@@ -167,7 +167,7 @@ impl Batch {
     fn add(&mut self, job: Job) {
         match job {
             Job::Record { record, hold, reply } => {
-                self.entries.push(Entry { text: record.to_json_text(), record: Arc::new(record), mark: None, hold, reply });
+                self.entries.push(Entry { text: record.to_json_text(), record: record.into(), mark: None, hold, reply });
             }
             Job::Settle(asker) => self.askers.push(asker),
         }

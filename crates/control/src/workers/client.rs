@@ -119,7 +119,7 @@ impl Inner {
             Failure::NotSent(_) => ClientError::Unreachable("the connection was closed at once".into()),
         };
         match self.pool().send(request).await {
-            Err(Failure::NotSent(request)) => self.pool().send_over(self.connect(&self.server).await?, request).await.map_err(failed),
+            Err(Failure::NotSent(request)) => self.pool().send_over(self.connect(&self.server).await?, *request).await.map_err(failed),
             other => other.map_err(failed),
         }
     }

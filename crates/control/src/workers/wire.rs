@@ -20,11 +20,14 @@ use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 
 use super::client::Stream;
 
+/// What reads and writes.
+type Driver = Pin<Box<Connection<Stream, Full<Bytes>>>>;
+
 /// Both halves of a connection.
 struct Wire {
     sender: SendRequest<Full<Bytes>>,
     /// `None` when the connection is over: dropping it gives back a request that was not sent.
-    driver: Option<Pin<Box<Connection<Stream, Full<Bytes>>>>>,
+    driver: Option<Driver>,
 }
 
 impl Wire {
@@ -38,7 +41,7 @@ impl Wire {
     }
 }
 
-fn drive(driver: &mut Option<Pin<Box<Connection<Stream, Full<Bytes>>>>>, context: &mut Context<'_>) {
+fn drive(driver: &mut Option<Driver>, context: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
         *driver = None;
     }
@@ -67,7 +70,7 @@ impl std::fmt::Debug for Pool {
 /// Why there is no answer.
 pub(super) enum Failure {
     /// Nothing of the request was sent, because the connection was closed meanwhile: it can be sent again.
-    NotSent(Request<Full<Bytes>>),
+    NotSent(Box<Request<Full<Bytes>>>),
     Failed(hyper::Error),
 }
 
@@ -117,7 +120,7 @@ impl Pool {
     pub async fn send(self: &Arc<Self>, request: Request<Full<Bytes>>) -> Result<Response<WireBody>, Failure> {
         match self.take().await {
             Some(wire) => self.ask(wire, request).await,
-            None => Err(Failure::NotSent(request)),
+            None => Err(Failure::NotSent(Box::new(request))),
         }
     }
 
@@ -143,7 +146,7 @@ impl Pool {
         match answered.await {
             Ok(response) => Ok(response.map(|body| WireBody { body, wire: Some(wire), pool: Arc::downgrade(self) })),
             Err(mut error) => Err(match error.take_message() {
-                Some(request) => Failure::NotSent(request),
+                Some(request) => Failure::NotSent(Box::new(request)),
                 None => Failure::Failed(error.into_error()),
             }),
         }
