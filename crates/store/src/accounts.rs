@@ -80,19 +80,9 @@ pub fn account_id(kind: AccountKind, tenant: TenantId, currency: Currency) -> Ac
     kind.id((kind == AccountKind::Customer).then_some(tenant), currency)
 }
 
-const KINDS: [AccountKind; 7] = [
-    AccountKind::Customer,
-    AccountKind::Revenue,
-    AccountKind::OperatorCredit,
-    AccountKind::Receivable,
-    AccountKind::Cash,
-    AccountKind::FaultCredit,
-    AccountKind::Tax,
-];
-
 fn read_account(row: &Columns<'_>) -> Result<Account, StoreError> {
     let text: String = row.plain("kind")?;
-    let kind = KINDS.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| corrupt("kind", format!("`{text}`")))?;
+    let kind = AccountKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| corrupt("kind", format!("`{text}`")))?;
     let account = Account::new(kind, row.parsed_or_null("tenant_id")?, row.parsed("currency")?);
     Ok(Account { balance: NanoUnits::new(row.plain("balance")?), ..account })
 }

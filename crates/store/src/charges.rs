@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use freehold_domain::{AccountId, Currency, KeyId, TenantId};
 use freehold_ledger::usage::Quantities;
-use freehold_ledger::{AccountKind, Reason, UsageOutcome, UsageRecord, calendar, derive};
+use freehold_ledger::{AccountKind, UsageOutcome, UsageRecord, calendar};
 use rusqlite::{Connection, params};
 
 use crate::accounts::{account_id, insert_transfer, open_account};
@@ -53,15 +53,7 @@ impl<'a, 'c> Charges<'a, 'c> {
         if amount > 0 {
             let payer = self.account(AccountKind::Customer, record.tenant, record.currency)?;
             let payee = self.account(AccountKind::Revenue, record.tenant, record.currency)?;
-            let transfer = freehold_ledger::Transfer {
-                id: derive::charge_id(record.id),
-                from: payer,
-                to: payee,
-                amount: record.amount,
-                reason: Reason::Usage(record.id),
-                at: record.ended,
-            };
-            if !insert_transfer(self.connection, &transfer, record.tenant, record.currency, "")? {
+            if !insert_transfer(self.connection, &record.charge(payer, payee), record.tenant, record.currency, "")? {
                 // It was charged before, and its record is forgotten.
                 return Ok(());
             }

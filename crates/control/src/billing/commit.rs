@@ -70,18 +70,17 @@ impl Drop for Link {
 pub struct Receipt {
     record: Arc<UsageRecord>,
     link: Arc<Link>,
+    /// Where the delivery is noted; taken when it is confirmed.
     mark: Option<Mark>,
-    settled: bool,
 }
 
 impl Receipt {
     /// Gives the last bytes of the answer to a socket that does not block, so that a crash of this process cannot come
-    /// between the socket's taking them and the note of it. How many it took; `None` if there is no room for a note: send
-    /// them in another way then.
+    /// between the socket's taking them and the note of it. How many it took; `None` only of what is confirmed.
     ///
     /// # Errors
     /// The socket's; `WouldBlock` among them.
-    pub fn hand_over(&mut self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Option<io::Result<usize>> {
+    pub fn hand_over(&self, socket: BorrowedFd<'_>, bytes: &[u8]) -> Option<io::Result<usize>> {
         self.mark.as_ref().map(|mark| mark.send(socket, bytes))
     }
 
@@ -92,7 +91,6 @@ impl Receipt {
         if let Some(mark) = &mark {
             mark.note();
         }
-        self.settled = true;
         let (record, outcome) = (Arc::clone(&self.record), self.record.outcome);
         self.link.posting.push([Event::Post { record, outcome, delivered_at: Some(now), mark }]);
     }
@@ -111,7 +109,7 @@ impl std::fmt::Debug for Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if !self.settled {
+        if self.mark.is_some() {
             let outcome = match self.record.outcome {
                 UsageOutcome::Failed => UsageOutcome::Failed,
                 _ => UsageOutcome::ClientGone,
@@ -245,7 +243,7 @@ fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
     }
     for entry in entries {
         if let Some(reply) = entry.reply {
-            let receipt = Receipt { record: entry.record, link: Arc::clone(&shared.billing.link), mark: entry.mark, settled: false };
+            let receipt = Receipt { record: entry.record, link: Arc::clone(&shared.billing.link), mark: entry.mark };
             // A client that has gone meanwhile drops the receipt, which says so.
             let _gone = reply.send(Ok(receipt));
         }

@@ -58,14 +58,7 @@ pub(super) enum NotAdmitted {
 impl Meter {
     pub fn new(currency: Currency, prices: Prices) -> Self {
         let mut gate = Gate::new(RECENT_MAX);
-        for kind in [
-            AccountKind::Revenue,
-            AccountKind::OperatorCredit,
-            AccountKind::Receivable,
-            AccountKind::Cash,
-            AccountKind::FaultCredit,
-            AccountKind::Tax,
-        ] {
+        for kind in AccountKind::ALL.into_iter().filter(|kind| *kind != AccountKind::Customer) {
             // An empty book takes every account.
             if let Err(error) = gate.book.apply(Command::Open(Account::new(kind, None, currency))) {
                 tracing::error!(%error, "an account cannot be opened");

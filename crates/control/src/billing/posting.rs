@@ -208,9 +208,11 @@ impl Desk {
         let (mut due, mut askers) = (Vec::with_capacity(events.len()), Vec::new());
         for event in events {
             match event {
-                Event::Settle(asker) => askers.push(asker),
+                Event::Logged { record, text, turn, is_final } => due.extend(self.logged(record, text, turn, is_final)),
+                Event::Post { record, outcome, delivered_at, mark } => due.push(self.ended(record, outcome, delivered_at, mark)),
+                Event::Full(segment) => self.full.push(segment),
                 Event::Alerts(alerts, now) => tell(shared, &alerts, now),
-                other => self.sort(other, &mut due),
+                Event::Settle(asker) => askers.push(asker),
             }
         }
         self.write_open(if askers.is_empty() { OPEN_MAX } else { Duration::ZERO }, &mut due);
@@ -222,23 +224,22 @@ impl Desk {
         }
     }
 
-    fn sort(&mut self, event: Event, due: &mut Vec<Due>) {
-        match event {
-            Event::Logged { record, text, turn, is_final } => {
-                *self.unwritten.entry(turn).or_default() += 1;
-                if is_final {
-                    let step = Step::Posted { outcome: record.outcome, delivered_at: None };
-                    due.push(Due { step, record, text, turn: Some(turn), mark: None });
-                } else {
-                    self.open.insert(record.id, Open { record, text, turn, since: Instant::now() });
-                }
-            }
-            Event::Post { record, outcome, delivered_at, mark } => due.push(match self.open.remove(&record.id) {
-                Some(Open { text, turn, .. }) => Due { step: Step::Posted { outcome, delivered_at }, record, text, turn: Some(turn), mark },
-                None => Due { step: Step::Post { outcome, delivered_at }, record, text: String::new(), turn: None, mark },
-            }),
-            Event::Full(segment) => self.full.push(segment),
-            Event::Alerts(..) | Event::Settle(_) => {}
+    /// A record is in the log: what is to be written at once.
+    fn logged(&mut self, record: Arc<UsageRecord>, text: String, turn: u64, is_final: bool) -> Option<Due> {
+        *self.unwritten.entry(turn).or_default() += 1;
+        if is_final {
+            let step = Step::Posted { outcome: record.outcome, delivered_at: None };
+            return Some(Due { step, record, text, turn: Some(turn), mark: None });
+        }
+        self.open.insert(record.id, Open { record, text, turn, since: Instant::now() });
+        None
+    }
+
+    /// The answer of a record has ended.
+    fn ended(&mut self, record: Arc<UsageRecord>, outcome: UsageOutcome, delivered_at: Option<Timestamp>, mark: Option<Mark>) -> Due {
+        match self.open.remove(&record.id) {
+            Some(Open { text, turn, .. }) => Due { step: Step::Posted { outcome, delivered_at }, record, text, turn: Some(turn), mark },
+            None => Due { step: Step::Post { outcome, delivered_at }, record, text: String::new(), turn: None, mark },
         }
     }
 

@@ -199,8 +199,8 @@ async fn a_crash_charges_for_what_was_handed_over_and_for_nothing_else() {
     let ticket = async || try_admit(&fixture.control, &fixture.main, 100, 50).await.expect("admitted");
     use_tokens(&fixture.control, &fixture.main, 100, 50).await;
     fixture.control.settle_usage().await;
-    let mut delivered = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
-    let mut on_its_way = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
+    let delivered = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
+    let on_its_way = ticket().await.settle(UsageOutcome::Complete, served, None).await.expect("written");
     let running = ticket().await;
     let (near, _far) = std::os::unix::net::UnixStream::pair().expect("a pair");
     delivered.hand_over(near.as_fd(), b"the end").expect("a slot").expect("sent");

@@ -66,8 +66,8 @@ impl Delivery {
     fn hand_over(&self, socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         // A client that sends requests without waiting for answers can have several ends in one flush. The last makes
         // the note; the others are noted right after.
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = expected.last_mut().and_then(|receipt| receipt.hand_over(socket.as_fd(), bytes));
+        let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = expected.last().and_then(|receipt| receipt.hand_over(socket.as_fd(), bytes));
         sent.unwrap_or_else(|| socket.try_write(bytes))
     }
 

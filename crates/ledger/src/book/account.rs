@@ -29,6 +29,10 @@ pub enum AccountKind {
 }
 
 impl AccountKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::Customer, Self::Revenue, Self::OperatorCredit, Self::Receivable, Self::Cash, Self::FaultCredit, Self::Tax];
+
     /// As it is stored and shown.
     pub const fn as_str(self) -> &'static str {
         match self {
