@@ -26,7 +26,7 @@ use super::BillingError;
 
 /// The number is that of the layout.
 const FILE: &str = "deliveries.1";
-/// As many answers can be between their last byte and their posting.
+/// As many answers can be between their record and their posting.
 const SLOTS: u32 = 16384;
 const SLOT_LEN: usize = size_of::<Slot>();
 

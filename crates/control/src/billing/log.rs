@@ -7,8 +7,7 @@
 //! frame that does not fit ends its file.
 //!
 //! Durable is what [`UsageLog::append`] has returned for, if it was asked to flush. A file gets its next turn when
-//! everything in it is on the disk in the database. Before that its first frame is replaced by one that says that the
-//! file is empty, and which turn was the last: numbers of turns never come back.
+//! everything in it is on the disk in the database, and loses its first frame before that; a new process makes new files.
 //!
 //! **Invariant:** what is in the log and not in the database is read again at the next start; nothing else is.
 
@@ -44,13 +43,11 @@ pub(super) enum Kind {
     Pending = 1,
     /// It is to be posted.
     Final = 2,
-    /// No record: nothing in the file counts.
-    Empty = 3,
 }
 
 impl Kind {
     fn read(byte: u8) -> Option<Self> {
-        [Self::Pending, Self::Final, Self::Empty].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Pending, Self::Final].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -109,17 +106,11 @@ impl Spare {
 
     /// Everything in the file is on the disk in the database.
     pub fn give_back(&self, segment: Segment) -> io::Result<()> {
-        empty(&segment.file, segment.turn)?;
+        segment.file.write_all_at(&[0; HEAD_LEN], 0)?;
+        segment.file.sync_data()?;
         self.state().files.push(segment.file);
         Ok(())
     }
-}
-
-fn empty(file: &File, turn: u64) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(HEAD_LEN);
-    frame(&mut bytes, turn, Kind::Empty, "");
-    file.write_all_at(&bytes, 0)?;
-    file.sync_data()
 }
 
 fn path(dir: &Path, number: u32) -> PathBuf {
@@ -158,36 +149,24 @@ impl UsageLog {
             let path = path.to_owned();
             move |error| BillingError::Io { path, error }
         };
-        let mut turn = 0;
-        for path in files(dir).map_err(fail(dir))? {
-            let bytes = std::fs::read(&path).map_err(fail(&path))?;
-            let (last, logged) = read(&bytes).map_err(fail(&path))?;
-            turn = turn.max(last);
+        let found = files(dir).map_err(fail(dir))?;
+        for path in &found {
+            let logged = std::fs::read(path).and_then(|bytes| read(&bytes)).map_err(fail(path))?;
             if !logged.is_empty() {
                 recover(logged)?;
             }
         }
-        let mut spare = Vec::new();
-        for path in files(dir).map_err(fail(dir))? {
-            let number = spare.len() as u32;
-            if path != self::path(dir, number)
-                || number >= FILES_MIN
-                || std::fs::metadata(&path).map_err(fail(&path))?.len() != FILE_LEN as u64
-            {
-                std::fs::remove_file(&path).map_err(fail(&path))?;
-                continue;
-            }
-            let file = OpenOptions::new().read(true).write(true).open(&path).map_err(fail(&path))?;
-            empty(&file, turn.max(1)).map_err(fail(&path))?;
-            spare.push(Arc::new(file));
+        // The files are made anew: nothing of an earlier process lies in them, and turns are counted from the beginning.
+        for path in &found {
+            std::fs::remove_file(path).map_err(fail(path))?;
         }
-        while (spare.len() as u32) < FILES_MIN {
-            let path = path(dir, spare.len() as u32);
-            let file = make(&path).and_then(|file| empty(&file, turn.max(1)).map(|()| file)).map_err(fail(&path))?;
-            spare.push(Arc::new(file));
-        }
+        let made = |number| {
+            let path = path(dir, number);
+            make(&path).map(Arc::new).map_err(fail(&path))
+        };
+        let files = (0..FILES_MIN).map(made).collect::<Result<Vec<_>, _>>()?;
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(fail(dir))?;
-        let state = Mutex::new(SpareState { made: spare.len() as u32, files: spare, turn: turn.max(1) });
+        let state = Mutex::new(SpareState { files, made: FILES_MIN, turn: 0 });
         Ok(Self { spare: Arc::new(Spare { dir: dir.to_owned(), state }), current: None, buffer: Vec::new() })
     }
 
@@ -278,23 +257,19 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-/// A file's turn and what was written in it.
-fn read(mut bytes: &[u8]) -> io::Result<(u64, Vec<LoggedUsage>)> {
+/// What was written in a file in its last turn.
+fn read(mut bytes: &[u8]) -> io::Result<Vec<LoggedUsage>> {
     let (mut of, mut logged) = (0, Vec::new());
     while let Some((turn, kind, record, rest)) = read_frame(bytes) {
         if of != 0 && turn != of {
             break;
         }
-        of = turn;
-        if kind == Kind::Empty {
-            break;
-        }
-        bytes = rest;
+        (of, bytes) = (turn, rest);
         let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, format!("a usage record: {error}"));
         let value = serde_json::from_slice(record).map_err(|error| invalid(error.to_string()))?;
         logged.push(LoggedUsage { record: UsageRecord::from_json(value).map_err(invalid)?, is_final: kind == Kind::Final });
     }
-    Ok((of, logged))
+    Ok(logged)
 }
 
 fn read_frame(bytes: &[u8]) -> Option<(u64, Kind, &[u8], &[u8])> {
@@ -377,12 +352,10 @@ mod tests {
         drop(log);
         let (mut log, found) = open(dir.path());
         assert_eq!(found.into_iter().map(|one| one.record).collect::<Vec<_>>(), [record(4)]);
-        // Nor after a start: the frames of record 2 and 3 still lie behind the place of the first.
-        let turn = append(&mut log, &[(Kind::Final, record(5))]).turns[0];
+        // Nor after a start: what lay behind the first frame is not there any more.
+        append(&mut log, &[(Kind::Final, record(5))]);
         drop(log);
-        let (mut log, found) = open(dir.path());
-        assert_eq!(found.into_iter().map(|one| one.record).collect::<Vec<_>>(), [record(5)]);
-        assert!(append(&mut log, &[(Kind::Final, record(6))]).turns[0] > turn);
+        assert_eq!(open(dir.path()).1.into_iter().map(|one| one.record).collect::<Vec<_>>(), [record(5)]);
     }
 
     #[test]
@@ -399,7 +372,7 @@ mod tests {
             turns.extend(done.turns);
             done.full.into_iter().for_each(|full| spare.give_back(full).expect("given back"));
         }
-        assert!(turns.is_sorted() && turns.last() > Some(&4), "{:?}", turns.last());
+        assert!(turns.is_sorted() && turns.last() > Some(&3), "{:?}", turns.last());
         assert_eq!(files(dir.path()).expect("a list").len(), FILES_MIN as usize);
         let last = turns.last().expect("a turn");
         let of_the_last = turns.iter().filter(|turn| *turn == last).count();
@@ -432,22 +405,21 @@ mod tests {
         for n in 1..=3 {
             frame(&mut bytes, 7, Kind::Pending, &record(n).to_json_text());
         }
-        assert_eq!(read(&bytes).expect("reads").1.len(), 3);
+        assert_eq!(read(&bytes).expect("reads").len(), 3);
         for len in 0..bytes.len() {
-            let (turn, found) = read(&bytes[..len]).expect("reads");
-            assert!(found.len() < 3 && (turn == 7 || found.is_empty()));
+            assert!(read(&bytes[..len]).expect("reads").len() < 3);
         }
         for at in 0..bytes.len() {
             let mut torn = bytes.clone();
             torn[at] ^= 0x55;
-            assert!(read(&torn).expect("reads").1.len() < 3, "{at}");
+            assert!(read(&torn).expect("reads").len() < 3, "{at}");
         }
         let mut other = bytes.clone();
         frame(&mut other, 6, Kind::Final, &record(9).to_json_text());
-        assert_eq!(read(&other).expect("reads").1.len(), 3);
+        assert_eq!(read(&other).expect("reads").len(), 3);
         frame(&mut bytes, 7, Kind::Final, "{}");
         assert!(read(&bytes).is_err(), "a whole frame with another program's record");
-        assert_eq!(read(&[0; 64]).expect("reads"), (0, Vec::new()));
-        assert_eq!(read(&[0xff; 64]).expect("reads"), (0, Vec::new()));
+        assert_eq!(read(&[0; 64]).expect("reads"), []);
+        assert_eq!(read(&[0xff; 64]).expect("reads"), []);
     }
 }

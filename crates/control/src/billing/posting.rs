@@ -9,7 +9,8 @@
 //! **Invariant:** a file of the log and a mark are given back after what they are for is on the disk in the database.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -280,7 +281,7 @@ impl Desk {
         if self.tried.is_none_or(|tried| tried.elapsed() >= RETRY) {
             let late = std::mem::take(&mut self.late);
             let unflushed = &mut self.unflushed;
-            self.late = one_by_one(late, |due| write(store, std::slice::from_ref(due)), |due| unflushed.push(due));
+            self.late = one_by_one(late, |due| due.record.id, |due| write(store, std::slice::from_ref(due)), |due| unflushed.push(due));
             self.tried = (!self.late.is_empty()).then(Instant::now);
         }
     }
@@ -336,11 +337,17 @@ fn write(store: &Store, due: &[Due]) -> Result<(), Fault> {
     }
 }
 
-/// Does what can be done; stops at a fault that the next would meet too. What is left.
-fn one_by_one<T>(all: Vec<T>, write: impl Fn(&T) -> Result<(), Fault>, mut done: impl FnMut(T)) -> Vec<T> {
-    let (mut left, mut is_stopped) = (Vec::new(), false);
+/// Does what can be done; stops at a fault that the next would meet too, and does nothing of an id of which something before
+/// is left. What is left.
+fn one_by_one<T, I: Eq + Hash>(
+    all: Vec<T>,
+    id: impl Fn(&T) -> I,
+    write: impl Fn(&T) -> Result<(), Fault>,
+    mut done: impl FnMut(T),
+) -> Vec<T> {
+    let (mut left, mut left_ids, mut is_stopped) = (Vec::new(), HashSet::new(), false);
     for one in all {
-        if is_stopped {
+        if is_stopped || left_ids.contains(&id(&one)) {
             left.push(one);
             continue;
         }
@@ -348,6 +355,7 @@ fn one_by_one<T>(all: Vec<T>, write: impl Fn(&T) -> Result<(), Fault>, mut done:
             Ok(()) => done(one),
             Err(fault) => {
                 is_stopped = fault.is_general;
+                left_ids.insert(id(&one));
                 left.push(one);
             }
         }
@@ -366,8 +374,15 @@ mod tests {
     #[test]
     fn what_cannot_be_written_costs_nobody_else() {
         let mut done = Vec::new();
-        let left = one_by_one(vec![1, 2, 3, 4], |one| if one % 2 == 0 { fault(false) } else { Ok(()) }, |one| done.push(one));
+        let left = one_by_one(vec![1, 2, 3, 4], |one| *one, |one| if one % 2 == 0 { fault(false) } else { Ok(()) }, |one| done.push(one));
         assert_eq!((left, done), (vec![2, 4], vec![1, 3]));
+    }
+
+    #[test]
+    fn a_record_is_not_posted_before_it_is_there() {
+        let (mut done, steps) = (Vec::new(), vec![("a", 1), ("b", 1), ("a", 2), ("b", 2)]);
+        let left = one_by_one(steps, |step| step.0, |step| if *step == ("a", 1) { fault(false) } else { Ok(()) }, |step| done.push(step));
+        assert_eq!((left, done), (vec![("a", 1), ("a", 2)], vec![("b", 1), ("b", 2)]));
     }
 
     #[test]
@@ -377,7 +392,7 @@ mod tests {
             tries.set(tries.get() + 1);
             fault(true)
         };
-        let left = one_by_one(vec![1, 2, 3], write, |_| ());
+        let left = one_by_one(vec![1, 2, 3], |one| *one, write, |_| ());
         assert_eq!((left, tries.get()), (vec![1, 2, 3], 1));
     }
 

@@ -64,18 +64,6 @@ impl Folder {
         }
     }
 
-    /// Removes files of weights that the model is not served from and did not come as.
-    fn remove_unserved(&self, row: &freehold_store::ModelRow) {
-        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let files = entries.map(|entry| entry.path()).filter(|path| path.is_file() && path.extension().is_some_and(|end| end == "gguf"));
-        let is_named =
-            |path: &Path| [Some(&row.path), row.original_path.as_ref()].into_iter().flatten().any(|named| Path::new(named) == path);
-        for path in files.filter(|path| !is_named(path)) {
-            tracing::info!(path = %path.display(), model = %row.name, "removed a representation that is not served any more");
-            self.remove_file(&path);
-        }
-    }
-
     /// Removes the folder and all that is in it.
     pub(super) fn remove(&self) {
         remove(&self.0);
@@ -117,7 +105,7 @@ pub(crate) fn reconcile(settings: &Settings, store: &Store, now: SystemTime) {
         let folder = Folder::of(settings, &name);
         folder.clear_work();
         match store.model(&name) {
-            Ok(Some(row)) if row.name == name => folder.remove_unserved(&row),
+            Ok(Some(row)) if row.name == name => {}
             Ok(_) if newest(folder.path()).is_some_and(|newest| newest + ABANDONED_AFTER < now) => {
                 tracing::info!(model = %name, "removed the files of a model that was never added");
                 folder.remove();

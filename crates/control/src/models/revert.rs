@@ -1,7 +1,7 @@
 //! Back to the file as it came, for a model that is served in another representation.
 //!
-//! **Invariant:** the representation's file is removed only after the row that names the original is on the disk, and when
-//! nothing serves it any more: at the latest at the next start ([`super::files::reconcile`]).
+//! **Invariant:** the representation's file is removed only after the row that names the original is on the disk, and only
+//! when nothing serves it any more. A crash in between, or a worker that does not end, leaves it in the model's folder.
 
 use std::path::PathBuf;
 
@@ -55,7 +55,7 @@ impl Control {
                 host.pinned(&row.name, true);
             }
             if let Err(error) = unloaded {
-                tracing::warn!(model = %row.name, %error, "is busy: it goes on with the other representation until it is unloaded");
+                tracing::warn!(model = %row.name, %error, path = %file.display(), "is busy: it goes on with the other representation until it is unloaded; the file stays");
                 return Ok(());
             }
         }
@@ -72,7 +72,8 @@ async fn with_original(row: ModelRow, original: String) -> Result<ModelRow, Erro
         return Err(Error::new(ErrorCode::Conflict, message));
     }
     let summary = summarise(&path).await?;
-    let (sha256, size_bytes) = tokio::task::spawn_blocking(move || digest(&path)).await.map_err(Error::internal)??;
+    // The size is that of all parts.
+    let (sha256, _) = tokio::task::spawn_blocking(move || digest(&path)).await.map_err(Error::internal)??;
     let mut measurements: Vec<MeasurementView> = serde_json::from_str(&row.measurements_json).map_err(Error::internal)?;
     for (index, measured) in measurements.iter_mut().enumerate() {
         // The original is measured first.
@@ -82,7 +83,7 @@ async fn with_original(row: ModelRow, original: String) -> Result<ModelRow, Erro
         path: original,
         original_path: None,
         sha256,
-        size_bytes,
+        size_bytes: summary.file_bytes,
         quantization: summary.quantization,
         parameter_count: summary.parameter_count,
         kv_bytes_per_token: summary.kv_bytes_per_token.unwrap_or(0),
