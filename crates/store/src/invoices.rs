@@ -178,15 +178,6 @@ impl Store {
         self.read(|connection| all(connection, sql, params![tenant, before, limit], read))
     }
 
-    /// The number of a tenant's invoice of a month.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn invoice_number(&self, tenant: TenantId, month: Month) -> Result<Option<String>, StoreError> {
-        let sql = "SELECT number FROM invoices WHERE tenant_id = ?1 AND month = ?2 AND kind = 'invoice'";
-        self.read(|connection| one(connection, sql, params![tenant.to_string(), month.to_string()], |row| row.plain("number")))
-    }
-
     /// A tenant's invoices of a month and of those after it, up to `limit`, the oldest month first.
     ///
     /// # Errors
@@ -194,6 +185,15 @@ impl Store {
     pub fn invoices_since(&self, tenant: TenantId, from: Month, limit: u32) -> Result<Vec<Invoice>, StoreError> {
         let sql = "SELECT document FROM invoices WHERE tenant_id = ?1 AND month >= ?2 AND kind = 'invoice' ORDER BY month LIMIT ?3";
         self.read(|connection| all(connection, sql, params![tenant.to_string(), from.to_string(), limit], read))
+    }
+
+    /// A tenant's invoices of the months from `from` to `to`, in the order in which they were issued, whatever the clock said.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn invoices_as_issued(&self, tenant: TenantId, (from, to): (Month, Month)) -> Result<Vec<Invoice>, StoreError> {
+        let sql = "SELECT document FROM invoices WHERE tenant_id = ?1 AND month >= ?2 AND month <= ?3 AND kind = 'invoice' ORDER BY rowid";
+        self.read(|connection| all(connection, sql, params![tenant.to_string(), from.to_string(), to.to_string()], read))
     }
 }
 

@@ -14,6 +14,7 @@
 mod accounts;
 mod adapters;
 mod arrivals;
+mod billed;
 mod charges;
 mod columns;
 mod connection;
@@ -42,6 +43,7 @@ mod webhooks;
 pub use accounts::{Movement, Terms, TransferRow, account_id};
 pub use adapters::AdapterRow;
 pub use arrivals::{Account, Arrival, Consumed, Place};
+pub use billed::RecordKind;
 pub use connection::{DATABASE_FILE, LOCK_FILE, Store};
 pub use error::StoreError;
 pub use idempotency::{Created, IDEMPOTENCY_KEPT_MS, Once};

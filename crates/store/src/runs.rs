@@ -109,17 +109,15 @@ impl Store {
         self.read(|connection| all(connection, &sql, [limit], read))
     }
 
-    /// Up to `limit` runs of months before `before`, the newest month first, each with the number of invoices that its
-    /// month has.
+    /// Up to `limit` runs, the newest month first, each with the number of invoices that its month has.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn runs(&self, before: Option<Month>, limit: u32) -> Result<Vec<(RunRow, u64)>, StoreError> {
+    pub fn runs(&self, limit: u32) -> Result<Vec<(RunRow, u64)>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS}, (SELECT count(*) FROM invoices i WHERE i.month = invoice_runs.month AND i.kind = 'invoice') AS count \
-             FROM invoice_runs WHERE ?1 IS NULL OR month < ?1 ORDER BY month DESC LIMIT ?2"
+             FROM invoice_runs ORDER BY month DESC LIMIT ?1"
         );
-        let before = before.map(|month| month.to_string());
-        self.read(|connection| all(connection, &sql, params![before, limit], |row| Ok((read(row)?, row.size("count")?))))
+        self.read(|connection| all(connection, &sql, [limit], |row| Ok((read(row)?, row.size("count")?))))
     }
 }

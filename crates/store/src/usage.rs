@@ -347,6 +347,14 @@ impl Store {
         })
     }
 
+    /// What a tenant used on the days `from` up to and without `to`, by meter, model or sku, and version of the price list.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn usage_totals(&self, tenant: TenantId, (from, to): (i64, i64)) -> Result<Vec<UsageTotal>, StoreError> {
+        self.read(|connection| totals(connection, tenant, (from, to)))
+    }
+
     /// What a key, or a tenant with all its keys, spent from a day on.
     ///
     /// # Errors

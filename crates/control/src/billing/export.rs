@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use bytes::Bytes;
-use freehold_domain::{Error, KeyId, NanoUnits, TenantId};
+use freehold_domain::{Error, KeyId, MoneyError, NanoUnits, TenantId};
 use freehold_ledger::focus::{CsvWriter, FocusError, Names, ParquetWriter, Row, Seller, TaxCharge, tax_row, usage_rows};
-use freehold_ledger::{Month, Prices};
-use freehold_store::Store;
+use freehold_ledger::invoices::{Invoice, Totals};
+use freehold_ledger::{Month, Prices, UsageRecord};
+use freehold_store::{RecordKind, Store, UsageRow};
 use tokio::sync::mpsc;
 
-use super::invoices::read_month;
+use super::invoices::{LATE_MONTHS, read_month};
 use super::meter::FREE_NUMBER;
 use crate::auth::{Action, Actor, permit};
 use crate::facade::Control;
@@ -105,14 +106,52 @@ enum ExportError {
     Focus(#[from] FocusError),
     #[error(transparent)]
     Store(#[from] freehold_store::StoreError),
+    #[error(transparent)]
+    Money(#[from] MoneyError),
     #[error("there is no version {0} of the price list")]
     NoPrices(u32),
 }
 
+/// Which invoices charged for a month: the month's own, and later ones for what came after it. Each charged for so many
+/// records of a kind as its line says, in the order in which they were written.
+struct Charged(HashMap<RecordKind, Vec<(i64, String)>>);
+
+impl Charged {
+    fn read(store: &Store, tenant: TenantId, month: Month, invoices: &[Invoice]) -> Result<Self, ExportError> {
+        let mut counts: HashMap<RecordKind, Vec<(u64, String)>> = HashMap::new();
+        for invoice in invoices {
+            let mut totals = Totals::new();
+            totals.add_invoiced(invoice, month)?;
+            for total in totals.iter() {
+                let kind = RecordKind { meter: total.meter.clone(), name: total.name.clone(), price_number: total.price_number };
+                let before = counts.entry(kind).or_default();
+                let so_far = before.last().map_or(0, |(count, _)| *count);
+                before.push((so_far.saturating_add(total.records), invoice.number.clone()));
+            }
+        }
+        let mut places = HashMap::new();
+        for (kind, counts) in counts {
+            let (counts, numbers): (Vec<u64>, Vec<String>) = counts.into_iter().unzip();
+            let found = store.places(tenant, month, &kind, &counts)?;
+            places.insert(kind, found.into_iter().zip(numbers).collect());
+        }
+        Ok(Self(places))
+    }
+
+    /// The number of the invoice that a record is on, if it is on one yet.
+    fn number(&self, row: &UsageRow) -> Option<String> {
+        let UsageRecord { subject, price_number, .. } = &row.record;
+        let kind = RecordKind { meter: subject.meter().to_owned(), name: subject.name().to_owned(), price_number: *price_number };
+        let (_, number) = self.0.get(&kind)?.iter().find(|(last, _)| row.seq <= *last)?;
+        Some(number.clone())
+    }
+}
+
 impl Export {
     fn run(&self, store: &Store, mut writer: Writer) -> Result<(), ExportError> {
-        let document = store.invoices_since(self.tenant, self.month, 1)?.into_iter().find(|invoice| invoice.month == self.month);
-        let invoice = document.as_ref().map(|invoice| invoice.number.clone());
+        let last = Month::from_index(i64::from(self.month.index()) + i64::from(LATE_MONTHS));
+        let invoices = store.invoices_as_issued(self.tenant, (self.month, last))?;
+        let charged = Charged::read(store, self.tenant, self.month, &invoices)?;
         let span = (self.month.start(), self.month.end());
         let mut keys: HashMap<KeyId, Option<String>> = HashMap::new();
         let mut after = None;
@@ -122,6 +161,7 @@ impl Export {
             after = Some((last.record.started, last.seq));
             // What was free has no price to show.
             for row in rows.into_iter().filter(|row| row.record.price_number != FREE_NUMBER) {
+                let invoice = charged.number(&row);
                 let record = row.record;
                 let list = self.prices.number(record.price_number).ok_or(ExportError::NoPrices(record.price_number))?;
                 let key = match record.key {
@@ -131,13 +171,14 @@ impl Export {
                         None => keys.entry(id).or_insert(store.key(id)?.map(|row| row.name)).clone(),
                     },
                 };
-                let names = Names { tenant: self.tenant_name.clone(), key, invoice: invoice.clone(), ..Names::default() };
+                let names = Names { tenant: self.tenant_name.clone(), key, invoice, ..Names::default() };
                 for focus in usage_rows(&record, list, &self.seller, &names)? {
                     writer.write(focus)?;
                 }
             }
         }
-        if let Some((document, tax)) = document.as_ref().and_then(|document| Some((document, document.tax.as_ref()?))) {
+        let own = invoices.iter().find(|invoice| invoice.month == self.month);
+        if let Some((document, tax)) = own.and_then(|document| Some((document, document.tax.as_ref()?))) {
             let charge = TaxCharge {
                 tenant: self.tenant,
                 amount: document.tax_amount,
@@ -146,6 +187,7 @@ impl Export {
                 description: tax.label(),
             };
             if charge.amount > NanoUnits::ZERO {
+                let invoice = Some(document.number.clone());
                 let names = Names { tenant: self.tenant_name.clone(), invoice, ..Names::default() };
                 writer.write(tax_row(&charge, &self.seller, &names))?;
             }

@@ -24,7 +24,7 @@ use crate::once::IdempotencyKey;
 use crate::page::{Page, PageRequest};
 
 /// How many months back usage is looked for that came after its month's invoice.
-const LATE_MONTHS: u32 = 3;
+pub(super) const LATE_MONTHS: u32 = 3;
 /// The most invoices of a tenant that can have lines of those months.
 const INVOICES_SINCE_MAX: u32 = 50;
 
@@ -252,7 +252,7 @@ impl Control {
                 let earlier = Month::from_index(index.into());
                 let is_over = store.run(earlier)?.is_some_and(|run| run.finished_at.is_some_and(|at| at <= now));
                 if is_over || invoices.iter().any(|invoice| invoice.month == earlier) {
-                    months.push((earlier, store.month_account(tenant, days(earlier), account)?.totals));
+                    months.push((earlier, store.usage_totals(tenant, days(earlier))?));
                 }
             }
             Ok((invoices, months, own.balance, own.since))

@@ -39,7 +39,7 @@ pub use export::{ExportFormat, Piece};
 pub use invoices::{Document, InvoiceView, NewCreditNote};
 pub use limits::{LimitsChange, LimitsView};
 pub use prices::{NewPrices, PricesView};
-pub use runs::{InvoiceRun, InvoiceRunView, NotInvoiced, RunView, RunsView, Upcoming};
+pub use runs::{InvoiceRun, InvoiceRunView, LeftView, NotInvoiced, RunView, RunsView, Upcoming};
 pub use taxes::{TaxChange, TaxRuleView, TaxView};
 pub use usage::{RecordView, RevenueRequest, UsageRequest, UsageRow, UsageView};
 pub use vouchers::{NewVoucher, Redemption, VoucherView, VoucherWithCode};

@@ -10,13 +10,14 @@ use std::collections::HashSet;
 
 use freehold_domain::{Error, ErrorCode, TenantId, Timestamp};
 use freehold_ledger::Month;
-use freehold_store::{Issued, LeftOver, RunRow, TenantRow};
+use freehold_store::{Issued, LeftOver, RunRow, Store, StoreError, TenantRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::invoices::read_month;
-use crate::auth::{Action, Actor, permit};
+use crate::auth::{Action, Actor, not_found, permit};
 use crate::facade::Control;
+use crate::page::{Page, PageRequest};
 
 /// After so long nothing that began in a month can still be running.
 const AFTER_THE_MONTH_MS: i64 = 60 * 60 * 1000;
@@ -29,6 +30,8 @@ const RETRY_MS: i64 = 15 * 60 * 1000;
 const MONTHS_BACK: u32 = 12;
 /// The most runs of one answer.
 const RUNS_MAX: u32 = 24;
+/// The most tenants of a kind that a run names.
+const NAMED_MAX: usize = 100;
 
 /// A month to invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -48,12 +51,18 @@ pub struct InvoiceRunView {
     pub issued: Vec<String>,
     /// How many tenants had their invoice before.
     pub before: u32,
-    /// Tenants that have no invoice yet, because requests that they began in the month are still being answered. With
+    /// How many tenants have no invoice yet, because requests that they began in the month are still being answered. With
     /// `invoice_monthly` the service tries them again by itself; otherwise run the month again in some minutes.
+    pub waiting_count: u64,
+    /// The first 100 of them. `/invoices/runs/{month}` has all, in pages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100)]
     pub waiting: Vec<String>,
-    /// Tenants whose invoice cannot be made; the others have theirs.
+    /// How many tenants' invoices cannot be made; the others have theirs.
+    pub failed_count: u64,
+    /// The first 100 of them. `/invoices/runs/{month}` has all, in pages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100)]
     pub failed: Vec<NotInvoiced>,
 }
 
@@ -64,6 +73,18 @@ pub struct NotInvoiced {
     pub tenant: String,
     /// What is wrong.
     pub why: String,
+}
+
+/// A tenant that has no invoice of a month yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeftView {
+    /// The tenant's name.
+    pub tenant: String,
+    /// `waiting` for requests to end, or `failed`.
+    pub state: String,
+    /// What is wrong, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How far the invoices of a month are.
@@ -84,11 +105,17 @@ pub struct RunView {
     pub finished_at: Option<Timestamp>,
     /// How many invoices the month has.
     pub invoices: u64,
-    /// Tenants that wait for requests to end.
+    /// How many tenants wait for requests to end.
+    pub waiting_count: u64,
+    /// The first 100 of them. `/invoices/runs/{month}` has all, in pages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100)]
     pub waiting: Vec<String>,
-    /// Tenants whose invoice cannot be made.
+    /// How many tenants' invoices cannot be made.
+    pub failed_count: u64,
+    /// The first 100 of them. `/invoices/runs/{month}` has all, in pages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100)]
     pub failed: Vec<NotInvoiced>,
     /// When the service tries again those that are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,6 +151,7 @@ struct Pass {
     issued: Vec<String>,
     before: u32,
     left: LeftOver,
+    /// The first names of those who are left.
     waiting: Vec<String>,
     failed: Vec<NotInvoiced>,
 }
@@ -173,8 +201,9 @@ impl Control {
         // Who asked may go away; the run does not end for that.
         let control = self.clone();
         let pass = tokio::spawn(async move { control.make_invoices(month, false).await }).await.map_err(Error::internal)??;
-        let Pass { issued, before, waiting, failed, .. } = pass;
-        Ok(InvoiceRunView { month: month.to_string(), issued, before, waiting, failed })
+        let Pass { issued, before, left, waiting, failed } = pass;
+        let (waiting_count, failed_count) = (left.waiting.len() as u64, left.failed.len() as u64);
+        Ok(InvoiceRunView { month: month.to_string(), issued, before, waiting_count, waiting, failed_count, failed })
     }
 
     /// Issues the invoices of the months that are over, where the service is to do that by itself. Called now and then.
@@ -199,24 +228,49 @@ impl Control {
     pub async fn invoice_runs(&self, actor: &Actor) -> Result<RunsView, Error> {
         permit(actor, Action::ManagePrices)?;
         let (now, monthly) = (self.now(), self.settings().billing.invoice_monthly);
-        let (rows, names) = self
-            .store(move |store| {
-                let rows = store.runs(None, RUNS_MAX)?;
-                let left =
-                    |row: &RunRow| row.left.waiting.iter().copied().chain(row.left.failed.iter().map(|(id, _)| *id)).collect::<Vec<_>>();
-                let mut names = std::collections::HashMap::new();
-                for id in rows.iter().flat_map(|(row, _)| left(row)) {
-                    if let Some(tenant) = store.tenant(id)? {
-                        names.insert(id, tenant.name.to_string());
-                    }
-                }
-                Ok((rows, names))
+        let rows = self
+            .store(|store| {
+                let with_names = |(row, invoices): (RunRow, u64)| {
+                    let waiting = row.left.waiting.iter().take(NAMED_MAX).map(|id| name_of(store, *id)).collect::<Result<_, _>>()?;
+                    let not_invoiced = |(id, why): &(TenantId, String)| {
+                        Ok::<_, StoreError>(NotInvoiced { tenant: name_of(store, *id)?, why: why.clone() })
+                    };
+                    let failed = row.left.failed.iter().take(NAMED_MAX).map(not_invoiced).collect::<Result<_, _>>()?;
+                    Ok((row, invoices, waiting, failed))
+                };
+                store.runs(RUNS_MAX)?.into_iter().map(with_names).collect::<Result<Vec<_>, StoreError>>()
             })
             .await?;
-        let name = |id: &TenantId| names.get(id).cloned().unwrap_or_else(|| id.to_string());
         let this = Month::of(now.plus_ms(-AFTER_THE_MONTH_MS));
         let upcoming = monthly.then(|| Upcoming { month: this.to_string(), at: ready_at(this) });
-        Ok(RunsView { monthly, upcoming, data: rows.into_iter().map(|(row, invoices)| view(row, invoices, monthly, name)).collect() })
+        Ok(RunsView { monthly, upcoming, data: rows.into_iter().map(|row| view(row, monthly)).collect() })
+    }
+
+    /// The tenants that have no invoice of a month yet.
+    ///
+    /// # Errors
+    /// `permission_denied` for a tenant, `invalid_request` for a bad month or page, `not_found` for a month that nobody ran.
+    pub async fn invoice_run_left(&self, actor: &Actor, month: &str, page: &PageRequest) -> Result<Page<LeftView>, Error> {
+        permit(actor, Action::ManagePrices)?;
+        let (month, (limit, after)) = (read_month(month)?, page.read::<TenantId>()?);
+        let rows = self
+            .store(move |store| {
+                let Some(run) = store.run(month)? else { return Ok(None) };
+                let waiting = run.left.waiting.into_iter().map(|id| (id, None));
+                let failed = run.left.failed.into_iter().map(|(id, why)| (id, Some(why)));
+                let mut left: Vec<_> = waiting.chain(failed).filter(|(id, _)| after.is_none_or(|after| *id > after)).collect();
+                left.sort_unstable_by_key(|(id, _)| *id);
+                left.truncate(limit as usize + 1);
+                let named = left.into_iter().map(|(id, why)| Ok((id, name_of(store, id)?, why)));
+                named.collect::<Result<Vec<_>, StoreError>>().map(Some)
+            })
+            .await?;
+        let rows = rows.ok_or_else(|| not_found("invoice run"))?;
+        let view = |(_, tenant, why): (TenantId, String, Option<String>)| {
+            let state = if why.is_some() { "failed" } else { "waiting" };
+            LeftView { tenant, state: state.to_owned(), why }
+        };
+        Ok(Page::of(rows, limit, |(id, _, _)| id.to_string(), view))
     }
 
     /// Makes the invoices of a month. The service goes on with the tenants that were left; an operator begins again.
@@ -254,7 +308,7 @@ impl Control {
         let (left, ended) = (pass.left.clone(), self.now());
         self.store(move |store| store.pass_run(month, ended, &left, ended.plus_ms(after_ms))).await?;
         if !pass.issued.is_empty() || !pass.left.is_empty() {
-            let (waiting, failed) = (pass.waiting.len(), pass.failed.len());
+            let (waiting, failed) = (pass.left.waiting.len(), pass.left.failed.len());
             tracing::info!(%month, by_service, issued = pass.issued.len(), waiting, failed, "invoices");
         }
         Ok(pass)
@@ -277,7 +331,9 @@ impl Control {
         let (id, name) = (tenant.id, tenant.name.to_string());
         if in_use.contains(&id) {
             pass.left.waiting.push(id);
-            pass.waiting.push(name);
+            if pass.waiting.len() < NAMED_MAX {
+                pass.waiting.push(name);
+            }
             return;
         }
         match self.invoice_tenant(tenant, month, self.now()).await {
@@ -289,7 +345,9 @@ impl Control {
                 // Only operators see it.
                 let why = error.context.unwrap_or(error.message);
                 pass.left.failed.push((id, why.clone()));
-                pass.failed.push(NotInvoiced { tenant: name, why });
+                if pass.failed.len() < NAMED_MAX {
+                    pass.failed.push(NotInvoiced { tenant: name, why });
+                }
             }
         }
     }
@@ -308,7 +366,12 @@ impl Control {
     }
 }
 
-fn view(row: RunRow, invoices: u64, monthly: bool, name: impl Fn(&TenantId) -> String) -> RunView {
+/// A tenant's name; of one that is gone, its id.
+fn name_of(store: &Store, id: TenantId) -> Result<String, StoreError> {
+    Ok(store.tenant(id)?.map_or_else(|| id.to_string(), |tenant| tenant.name.to_string()))
+}
+
+fn view((row, invoices, waiting, failed): (RunRow, u64, Vec<String>, Vec<NotInvoiced>), monthly: bool) -> RunView {
     let state = match (row.finished_at, row.passed_at) {
         (Some(_), _) => "done",
         (None, Some(_)) => "waiting",
@@ -321,8 +384,10 @@ fn view(row: RunRow, invoices: u64, monthly: bool, name: impl Fn(&TenantId) -> S
         started_at: row.started_at,
         finished_at: row.finished_at,
         invoices,
-        waiting: row.left.waiting.iter().map(&name).collect(),
-        failed: row.left.failed.iter().map(|(id, why)| NotInvoiced { tenant: name(id), why: why.clone() }).collect(),
+        waiting_count: row.left.waiting.len() as u64,
+        waiting,
+        failed_count: row.left.failed.len() as u64,
+        failed,
         next_at: (monthly && state == "waiting").then_some(row.next_at),
     }
 }

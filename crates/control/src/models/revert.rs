@@ -17,7 +17,8 @@ use crate::facade::Control;
 
 impl Control {
     /// Serves a model's original file again and removes the representation that was made of it. Requests that the model
-    /// is answering may end first, and a model that is never idle goes on as it is until it is unloaded; its adapters stay.
+    /// is answering may end first; those that come meanwhile, or wait already, are answered from the original. Its adapters
+    /// stay.
     ///
     /// # Errors
     /// `permission_denied` for a tenant, `model_not_found`, `conflict` when the original is what is served or is gone,
@@ -55,7 +56,7 @@ impl Control {
                 host.pinned(&row.name, true);
             }
             if let Err(error) = unloaded {
-                tracing::warn!(model = %row.name, %error, path = %file.display(), "is busy: it goes on with the other representation until it is unloaded; the file stays");
+                tracing::warn!(model = %row.name, %error, path = %file.display(), "its answers take long: they end with the other representation, whose file stays");
                 return Ok(());
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use freehold_dialects::canonical::{AnswerHead, ChatAnswer, ChatEvent, GatherError, Usage};
+use freehold_dialects::canonical::{AnswerHead, ChatAnswer, ChatEvent, GatherError, Usage, Verdict};
 use freehold_dialects::openai;
 use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_ledger::UsageOutcome;
@@ -100,11 +100,18 @@ pub struct Answer {
     over: bool,
     /// Another server is at it, none of our workers.
     foreign: bool,
-    /// Its text so far, where it must be a judgement: one that is none is not charged.
-    judgement: Option<String>,
+    /// Where it must be a judgement: one that is none is not charged.
+    judgement: Option<Judgement>,
     /// Nothing goes out after this.
     until: Pin<Box<Sleep>>,
     lease: Lease,
+}
+
+/// What a guard model says: its text so far, and what that means once it is all there.
+#[derive(Default)]
+struct Judgement {
+    text: String,
+    verdict: Option<Verdict>,
 }
 
 /// A whole answer.
@@ -212,12 +219,6 @@ impl Answer {
         Self { foreign, ..self }
     }
 
-    /// The answer of a guard model: if it is no judgement, it ends with an error and costs nothing.
-    #[must_use]
-    pub fn judging(self) -> Self {
-        Self { judgement: Some(String::new()), ..self }
-    }
-
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
     pub fn take_receipt(&mut self) -> Option<Receipt> {
         self.receipt.take()
@@ -314,7 +315,7 @@ impl Answer {
             match event {
                 ChatEvent::Text { text, .. } => {
                     self.bill.count(text);
-                    self.judgement.iter_mut().for_each(|judgement| judgement.push_str(text));
+                    self.judgement.iter_mut().for_each(|judgement| judgement.text.push_str(text));
                 }
                 ChatEvent::ToolCallStart { name, .. } => self.bill.count(name),
                 ChatEvent::ToolCallArguments { fragment, .. } => self.bill.count(fragment),
@@ -336,11 +337,16 @@ impl Answer {
             *events = vec![ChatEvent::Error(upstream::too_much(&self.meter.model))];
             return;
         }
-        if let Some(Err(error)) = self.judgement.as_deref().filter(|_| usage.is_some()).map(super::read_verdict) {
-            self.bill.end(UsageOutcome::Failed);
-            self.over = true;
-            *events = vec![ChatEvent::Error(error)];
-            return;
+        if let Some(judgement) = self.judgement.as_mut().filter(|_| usage.is_some()) {
+            match super::read_verdict(&judgement.text) {
+                Ok(verdict) => judgement.verdict = Some(verdict),
+                Err(error) => {
+                    self.bill.end(UsageOutcome::Failed);
+                    self.over = true;
+                    *events = vec![ChatEvent::Error(error)];
+                    return;
+                }
+            }
         }
         let Some(((served, reported), ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
         match ticket.settle(UsageOutcome::Complete, served, reported).await {
@@ -374,6 +380,23 @@ impl Answer {
     /// # Errors
     /// What ended it early.
     pub async fn whole(mut self) -> Result<Finished, Error> {
+        let (answer, receipt) = self.gather().await?;
+        Ok(Finished { head: self.head, answer, receipt })
+    }
+
+    /// The verdict of a guard model, and the receipt to be confirmed when it was handed over. An answer that is no judgement
+    /// costs nothing.
+    ///
+    /// # Errors
+    /// What ended it early, `unsupported_feature` for an answer that is no judgement.
+    pub async fn judge(mut self) -> Result<(Verdict, Receipt), Error> {
+        self.judgement = Some(Judgement::default());
+        let (_, receipt) = self.gather().await?;
+        let verdict = self.judgement.take().and_then(|judgement| judgement.verdict);
+        Ok((verdict.ok_or_else(|| Error::internal("a judgement without a verdict"))?, receipt))
+    }
+
+    async fn gather(&mut self) -> Result<(ChatAnswer, Receipt), Error> {
         let mut answer = ChatAnswer::default();
         while let Some(events) = self.next().await {
             for event in events {
@@ -384,7 +407,7 @@ impl Answer {
             }
         }
         let receipt = self.receipt.take().ok_or_else(|| Error::internal("an answer that ended without its account"))?;
-        Ok(Finished { head: self.head, answer, receipt })
+        Ok((answer, receipt))
     }
 }
 

@@ -105,8 +105,14 @@ impl Serving {
 
     /// Forgets what is remembered of a model that was changed or removed.
     pub fn forget(&self, model: &ModelName) {
-        self.registry.forget(model);
+        self.forget_spec(model);
         self.workers.forget_upstream(model);
+    }
+
+    /// Who waits for a worker looks the model up again.
+    fn forget_spec(&self, model: &ModelName) {
+        self.registry.forget(model);
+        self.workers.look_again();
     }
 
     /// Answers a conversation.
@@ -303,7 +309,7 @@ impl Serving {
         if spec.upstream.is_none() {
             return self.post(spec, caller, path, body, call).await;
         }
-        let lease = self.workers.lease(spec, call.received + self.deadline).await?;
+        let lease = self.lease(spec, call.received + self.deadline).await?;
         let response = self.post_upstream(&lease, &spec.name, path, body, call).await?;
         Ok((lease, response))
     }
@@ -375,12 +381,15 @@ impl Serving {
             ];
             lease.client().post(path, &headers, body.clone()).await
         };
-        let mut lease = self.workers.lease(spec, deadline).await?;
+        let mut lease = self.lease(spec, deadline).await?;
         let response = match self.in_time(spec, call, ask(&lease)).await? {
             Ok(response) => response,
             Err(error) => {
                 tracing::info!(%error, model = %spec.name, request_id = %call.id, "a worker is gone; the next one is asked");
-                lease = self.workers.lease_again(spec, lease, deadline).await?.ok_or_else(|| worker_lost(error.to_string()))?;
+                if !self.workers.may_ask_again(spec, lease).await {
+                    return Err(worker_lost(error.to_string()));
+                }
+                lease = self.lease(spec, deadline).await?;
                 self.in_time(spec, call, ask(&lease)).await?.map_err(|error| worker_lost(error.to_string()))?
             }
         };
@@ -393,6 +402,21 @@ impl Serving {
         let mut error = openai::error::decode(status, &body);
         error.retry_after_s = error.retry_after_s.or(retry_after_s);
         Err(error)
+    }
+
+    /// A lease on a model as it is when its turn comes: it may be changed while a request waits.
+    async fn lease(&self, spec: &ModelSpec, deadline: Instant) -> Result<Lease, Error> {
+        let mut lease = self.workers.lease(spec, deadline).await?;
+        loop {
+            if let Some(lease) = lease {
+                return Ok(lease);
+            }
+            let now = self.spec(&spec.name).await?;
+            if now.upstream.is_some() != spec.upstream.is_some() {
+                return Err(model_not_found(spec.name.as_str()));
+            }
+            lease = self.workers.lease(&now, deadline).await?;
+        }
     }
 
     async fn spec(&self, model: &ModelName) -> Result<Arc<ModelSpec>, Error> {
@@ -414,7 +438,7 @@ impl Serving {
 
     /// Loads a model before anyone asks for it; what goes wrong is only logged.
     async fn load(&self, model: &ModelName) {
-        let loaded = async { self.workers.lease(&*self.spec(model).await?, Instant::now() + self.deadline).await };
+        let loaded = async { self.lease(&*self.spec(model).await?, Instant::now() + self.deadline).await };
         if let Err(error) = loaded.await {
             tracing::error!(%model, message = error.message, "a pinned model does not load");
         }
@@ -422,7 +446,7 @@ impl Serving {
 
     /// Tells a loaded worker of an adapter that was added or removed.
     async fn tell_worker(&self, model: &ModelName, path: &str, body: &serde_json::Value) -> Result<(), Error> {
-        self.registry.forget(model);
+        self.forget_spec(model);
         let Some(client) = self.workers.loaded(model) else { return Ok(()) };
         let told = tokio::time::timeout(self.deadline, expect_success(&client, path, body)).await;
         told.unwrap_or_else(|_| Err(worker_lost("it did not answer when it was told of an adapter".to_owned())))
@@ -463,7 +487,7 @@ pub fn judgement_request(model: String, messages: Vec<freehold_dialects::canonic
 ///
 /// # Errors
 /// It said something else: it is not a guard model.
-pub fn read_verdict(text: &str) -> Result<freehold_dialects::canonical::Verdict, Error> {
+fn read_verdict(text: &str) -> Result<freehold_dialects::canonical::Verdict, Error> {
     let mut lines = text.trim().lines();
     let flagged = match lines.next().map(str::trim) {
         Some("safe") => false,

@@ -1,6 +1,7 @@
 //! The models as requests need them, remembered so that a request reads no database.
 //!
-//! **Invariant:** whoever changes or removes a model says so with `forget`, after the store has it.
+//! **Invariant:** whoever changes or removes a model says so with `forget`, after the store has it; every spec that was given
+//! out before says from then on that it is outdated.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use freehold_store::{AdapterRow, ModelRow, UpstreamRow};
 
 use crate::facade::Control;
 use crate::models::upstream;
-use crate::workers::ModelSpec;
+use crate::workers::{ModelSpec, Outdated};
 
 #[derive(Debug, Default)]
 pub(super) struct Registry {
@@ -28,31 +29,40 @@ impl Registry {
         if let Some(spec) = self.specs.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Some(Arc::clone(spec)));
         }
-        let generation = self.generation.load(Ordering::Acquire);
-        let name = model.clone();
-        let found = control
-            .store(move |store| {
-                let Some(row) = store.model(&name)? else { return Ok(store.upstream(&name)?.map(Found::Upstream)) };
-                let adapters = store.adapters(row.id)?;
-                Ok(Some(Found::File(row, adapters)))
-            })
-            .await?;
-        let spec = match found {
-            None => return Ok(None),
-            Some(Found::File(row, adapters)) => Arc::new(spec(&row, &adapters)),
-            Some(Found::Upstream(row)) => Arc::new(upstream_spec(control, &row)?),
-        };
-        let mut specs = self.specs.write().unwrap_or_else(PoisonError::into_inner);
-        if self.generation.load(Ordering::Acquire) == generation {
-            specs.insert(key, Arc::clone(&spec));
+        loop {
+            let generation = self.generation.load(Ordering::Acquire);
+            let Some(spec) = read(control, model).await? else { return Ok(None) };
+            let mut specs = self.specs.write().unwrap_or_else(PoisonError::into_inner);
+            // What has changed meanwhile is read again: nothing would say of this one that it is outdated.
+            if self.generation.load(Ordering::Acquire) == generation {
+                return Ok(Some(Arc::clone(specs.entry(key).or_insert_with(|| Arc::new(spec)))));
+            }
         }
-        Ok(Some(spec))
     }
 
     pub(super) fn forget(&self, model: &ModelName) {
         let mut specs = self.specs.write().unwrap_or_else(PoisonError::into_inner);
         self.generation.fetch_add(1, Ordering::AcqRel);
-        specs.remove(&model.as_str().to_ascii_lowercase());
+        if let Some(spec) = specs.remove(&model.as_str().to_ascii_lowercase()) {
+            spec.outdated.set();
+        }
+    }
+}
+
+/// A model as the store has it now.
+async fn read(control: &Control, model: &ModelName) -> Result<Option<ModelSpec>, Error> {
+    let name = model.clone();
+    let found = control
+        .store(move |store| {
+            let Some(row) = store.model(&name)? else { return Ok(store.upstream(&name)?.map(Found::Upstream)) };
+            let adapters = store.adapters(row.id)?;
+            Ok(Some(Found::File(row, adapters)))
+        })
+        .await?;
+    match found {
+        None => Ok(None),
+        Some(Found::File(row, adapters)) => Ok(Some(spec(&row, &adapters))),
+        Some(Found::Upstream(row)) => upstream_spec(control, &row).map(Some),
     }
 }
 
@@ -87,6 +97,7 @@ fn spec(row: &ModelRow, adapters: &[AdapterRow]) -> ModelSpec {
             .map(|adapter| AdapterFile { name: adapter.name.to_string(), path: PathBuf::from(&adapter.path) })
             .collect(),
         upstream: None,
+        outdated: Outdated::default(),
     }
 }
 
@@ -100,5 +111,6 @@ fn upstream_spec(control: &Control, row: &UpstreamRow) -> Result<ModelSpec, Erro
         pinned: false,
         adapters: Vec::new(),
         upstream: Some(Arc::new(upstream::spec(control, row)?)),
+        outdated: Outdated::default(),
     })
 }

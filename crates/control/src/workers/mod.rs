@@ -21,7 +21,7 @@ mod upstream;
 mod wire;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,8 +76,24 @@ pub struct WorkerSettings {
     pub stop_grace: Duration,
 }
 
+/// Whether something has changed since it was read. Copies share it.
+#[derive(Clone, Debug, Default)]
+pub struct Outdated(Arc<AtomicBool>);
+
+impl Outdated {
+    /// It has.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// What the pool must know of a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ModelSpec {
     /// Its name.
     pub name: ModelName,
@@ -95,6 +111,8 @@ pub struct ModelSpec {
     pub adapters: Vec<AdapterFile>,
     /// The server that serves it; there is no file then, and no worker is started.
     pub upstream: Option<Arc<UpstreamSpec>>,
+    /// The model was changed or removed since: no worker is started from this any more.
+    pub outdated: Outdated,
 }
 
 impl ModelSpec {
@@ -220,13 +238,13 @@ impl Workers {
         Ok(Self { shared })
     }
 
-    /// Takes a lease on a model, loading it if need be.
+    /// Takes a lease on a model, loading it if need be. `None` when it was changed since `spec` was read: look it up again.
     ///
     /// # Errors
     /// `unavailable` when it cannot be loaded, `deadline_exceeded`, `rate_limited` when too many wait already.
-    pub async fn lease(&self, spec: &ModelSpec, deadline: Instant) -> Result<Lease, Error> {
+    pub async fn lease(&self, spec: &ModelSpec, deadline: Instant) -> Result<Option<Lease>, Error> {
         if let Some(upstream) = &spec.upstream {
-            return self.shared.upstreams.lease(spec, upstream, deadline).await;
+            return self.shared.upstreams.lease(spec, upstream, deadline).await.map(Some);
         }
         let _waiting = Waiting::enter(&self.shared.waiting, WAITING_MAX).ok_or_else(|| {
             Error::new(ErrorCode::RateLimited, "Too many requests wait for models to be loaded. Try again later.").with_retry_after_s(10)
@@ -235,11 +253,12 @@ impl Workers {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
             match self.shared.turn(spec)? {
-                Some((client, users)) => {
+                Turn::Yours(client, users) => {
                     let held = Held::Worker(Use { users, shared: Arc::clone(&self.shared), model: spec.name.clone() });
-                    return Ok(Lease { client, held });
+                    return Ok(Some(Lease { client, held }));
                 }
-                None => tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| {
+                Turn::Outdated => return Ok(None),
+                Turn::Wait => tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| {
                     Error::new(
                         ErrorCode::DeadlineExceeded,
                         format!("The model `{}` was not ready before the request's deadline. Try again.", spec.name),
@@ -250,12 +269,9 @@ impl Workers {
         }
     }
 
-    /// Takes a lease in place of one whose worker did not answer, on the worker that is started after it. `None` when
-    /// workers are lost one after the other: it may be this request that ends them.
-    ///
-    /// # Errors
-    /// Those of [`Workers::lease`].
-    pub async fn lease_again(&self, spec: &ModelSpec, lost: Lease, deadline: Instant) -> Result<Option<Lease>, Error> {
+    /// Gives back a lease whose worker did not answer, and waits until that one is known to be gone. False when workers are
+    /// lost one after the other: it may be this request that ends them.
+    pub async fn may_ask_again(&self, spec: &ModelSpec, lost: Lease) -> bool {
         let client = lost.client.clone();
         drop(lost);
         // That a process has ended is known a moment after its sockets are closed.
@@ -268,10 +284,12 @@ impl Workers {
                 break;
             }
         }
-        if self.shared.pool().recent_losses(&spec.name, Instant::now()) > LOSSES_FORGIVEN {
-            return Ok(None);
-        }
-        self.lease(spec, deadline).await.map(Some)
+        self.shared.pool().recent_losses(&spec.name, Instant::now()) <= LOSSES_FORGIVEN
+    }
+
+    /// Wakes all who wait for a model: one was changed.
+    pub fn look_again(&self) {
+        self.shared.changed.notify_waiters();
     }
 
     /// The client of a model that is loaded now, without a lease: for metrics and adapters.
@@ -284,15 +302,17 @@ impl Workers {
         self.shared.pool().clients()
     }
 
-    /// Unloads a model when its requests have ended, and waits for that until the deadline.
+    /// Unloads a model when its requests have ended, and waits for that until the deadline. Requests that come meanwhile wait,
+    /// and load it again.
     ///
     /// # Errors
     /// `deadline_exceeded`; it is unloaded later all the same.
     pub async fn unload(&self, model: &ModelName, deadline: Instant) -> Result<(), Error> {
+        let Some(worker) = self.shared.pool().unload(model) else { return Ok(()) };
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
-            if self.shared.pool().unload(model) {
+            if self.shared.pool().has_ended(model, worker) {
                 return Ok(());
             }
             tokio::time::timeout_at(deadline.into(), changed).await.map_err(|_| {
@@ -357,17 +377,14 @@ impl Shared {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One look at the pool: a client, or nothing for now. Starts the workers whose turn it is.
-    fn turn(self: &Arc<Self>, spec: &ModelSpec) -> Result<Option<(WorkerClient, Arc<AtomicU32>)>, Error> {
+    /// One look at the pool. Starts the workers whose turn it is.
+    fn turn(self: &Arc<Self>, spec: &ModelSpec) -> Result<Turn, Error> {
         let mut pool = self.pool();
         let turn = pool.turn(spec, self.settings.memory_of(spec), Instant::now())?;
         for (spec, stop) in pool.take_starts() {
             tokio::spawn(supervisor::supervise(Arc::clone(self), spec, stop));
         }
-        Ok(match turn {
-            Turn::Yours(client, users) => Some((client, users)),
-            Turn::Wait => None,
-        })
+        Ok(turn)
     }
 
     fn start_next(self: &Arc<Self>) {

@@ -23,6 +23,8 @@ const CRASH_WINDOW: Duration = Duration::from_secs(60);
 pub(super) enum Turn {
     Yours(WorkerClient, Arc<AtomicU32>),
     Wait,
+    /// The model was changed since it was looked up.
+    Outdated,
 }
 
 #[derive(Debug)]
@@ -33,15 +35,20 @@ pub(super) struct Pool {
     queue: VecDeque<(ModelSpec, u64)>,
     /// Models that were given memory and whose processes must be started.
     starts: Vec<(ModelSpec, Arc<Notify>)>,
+    serial: u64,
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Slot {
     state: State,
+    /// Tells it from earlier workers of the model.
+    serial: u64,
     pinned: bool,
     /// Takes no new leases: another model's turn, or told to unload.
     draining: bool,
+    /// Told to unload: who asks now waits for the worker after it.
+    must_end: bool,
     /// Has given a lease since it was loaded.
     served: bool,
     users: Arc<AtomicU32>,
@@ -83,7 +90,7 @@ pub(super) enum AfterLoss {
 
 impl Pool {
     pub(super) fn new(budget_bytes: u64) -> Self {
-        Self { budget_bytes, slots: BTreeMap::new(), queue: VecDeque::new(), starts: Vec::new(), closed: false }
+        Self { budget_bytes, slots: BTreeMap::new(), queue: VecDeque::new(), starts: Vec::new(), serial: 0, closed: false }
     }
 
     pub(super) fn budget_bytes(&self) -> u64 {
@@ -98,6 +105,9 @@ impl Pool {
     pub(super) fn turn(&mut self, spec: &ModelSpec, memory_bytes: u64, now: Instant) -> Result<Turn, Error> {
         if self.closed {
             return Err(Error::new(ErrorCode::Unavailable, "The service is stopping.").with_retry_after_s(10));
+        }
+        if spec.outdated.is_set() {
+            return Ok(Turn::Outdated);
         }
         if let Some(slot) = self.slots.get_mut(&spec.name) {
             match &slot.state {
@@ -117,8 +127,10 @@ impl Pool {
                 State::Ready { .. } | State::Stopping => {}
             }
         }
-        if !self.queue.iter().any(|(queued, _)| queued.name == spec.name) {
-            self.queue.push_back((spec.clone(), memory_bytes));
+        match self.queue.iter_mut().find(|(queued, _)| queued.name == spec.name) {
+            Some(place) if place.0.outdated.is_set() => *place = (spec.clone(), memory_bytes),
+            Some(_) => {}
+            None => self.queue.push_back((spec.clone(), memory_bytes)),
         }
         self.advance(now);
         match self.slots.get(&spec.name).map(|slot| &slot.state) {
@@ -130,9 +142,15 @@ impl Pool {
     /// Gives memory to those who wait for it, in order, as far as it goes; makes models that are in the way give up theirs.
     pub(super) fn advance(&mut self, now: Instant) {
         while let Some((spec, memory_bytes)) = self.queue.front().cloned() {
+            if spec.outdated.is_set() {
+                // Who waits for it looks it up again.
+                self.queue.pop_front();
+                continue;
+            }
             if let Some(slot) = self.slots.get_mut(&spec.name) {
                 match slot.state {
                     State::Stopping => return,
+                    State::Ready { .. } if slot.must_end => return,
                     State::Ready { .. } => slot.draining = false,
                     State::Starting | State::Failed { .. } => {}
                 }
@@ -169,10 +187,13 @@ impl Pool {
     }
 
     fn insert(&mut self, spec: &ModelSpec, state: State, memory_bytes: u64, now: Instant) {
+        self.serial += 1;
         let slot = Slot {
             state,
+            serial: self.serial,
             pinned: spec.pinned,
             draining: false,
+            must_end: false,
             served: false,
             users: Arc::new(AtomicU32::new(0)),
             last_used: now,
@@ -319,20 +340,29 @@ impl Pool {
         }
     }
 
-    /// Drains a model; true once it is not loaded.
-    pub(super) fn unload(&mut self, model: &ModelName) -> bool {
-        self.queue.retain(|(spec, _)| spec.name != *model);
-        let Some(slot) = self.slots.get_mut(model) else { return true };
+    /// Drains the worker of a model, if it has one, and says which that is.
+    pub(super) fn unload(&mut self, model: &ModelName) -> Option<u64> {
+        let slot = self.slots.get_mut(model)?;
+        let serial = slot.serial;
         match slot.state {
             State::Failed { .. } => {
                 self.slots.remove(model);
-                return true;
+                return None;
             }
-            State::Ready { .. } if slot.is_unused() => slot.begin_stop(),
-            State::Ready { .. } | State::Starting => slot.draining = true,
+            State::Ready { .. } | State::Starting => {
+                (slot.draining, slot.must_end) = (true, true);
+                if slot.is_unused() && matches!(slot.state, State::Ready { .. }) {
+                    slot.begin_stop();
+                }
+            }
             State::Stopping => {}
         }
-        false
+        Some(serial)
+    }
+
+    /// Whether a model's worker with this serial is gone; there may be one after it.
+    pub(super) fn has_ended(&self, model: &ModelName, serial: u64) -> bool {
+        self.slots.get(model).is_none_or(|slot| slot.serial != serial || !slot.holds_memory())
     }
 
     pub(super) fn pin(&mut self, model: &ModelName, pinned: bool) {
@@ -394,6 +424,7 @@ fn retry_after_s(wait: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Outdated;
     use super::*;
 
     const MIB: u64 = 1 << 20;
@@ -408,6 +439,7 @@ mod tests {
             pinned,
             adapters: Vec::new(),
             upstream: None,
+            outdated: Outdated::default(),
         }
     }
 
@@ -432,6 +464,7 @@ mod tests {
         match pool.turn(spec, 60 * MIB, now).expect("no refusal") {
             Turn::Yours(_, users) => Some(users),
             Turn::Wait => None,
+            Turn::Outdated => panic!("it was changed"),
         }
     }
 
@@ -475,6 +508,58 @@ mod tests {
         settle(&mut pool, now);
         settle(&mut pool, now);
         assert!(lease(&mut pool, &two, now).is_some());
+    }
+
+    #[test]
+    fn a_model_that_is_changed_while_it_is_waited_for_is_served_from_its_new_file() {
+        let now = Instant::now();
+        let mut pool = Pool::new(100 * MIB);
+        let (old, two) = (spec("one", false), spec("two", false));
+        let new = ModelSpec { path: "/original".into(), outdated: Outdated::default(), ..old.clone() };
+        assert!(lease(&mut pool, &old, now).is_none());
+        settle(&mut pool, now);
+        let users = lease(&mut pool, &old, now).expect("loaded");
+        // It is busy, another model waits for its memory, and a request for it waits behind that one.
+        assert!(lease(&mut pool, &two, now).is_none());
+        assert!(lease(&mut pool, &old, now).is_none());
+        old.outdated.set();
+        let worker = pool.unload(&old.name).expect("its answer goes on");
+        assert!(matches!(pool.turn(&old, 60 * MIB, now), Ok(Turn::Outdated)));
+        assert!(lease(&mut pool, &new, now).is_none(), "the new file waits for the end of the old one");
+        give_back(&mut pool, &old, &users, now);
+        let mut started = Vec::new();
+        for _ in 0..4 {
+            started.extend(pool.starts.iter().map(|(spec, _)| (spec.name.to_string(), spec.path.clone())));
+            settle(&mut pool, now);
+            let _done = lease(&mut pool, &two, now).inspect(|users| give_back(&mut pool, &two, users, now));
+            let _waits = lease(&mut pool, &new, now);
+        }
+        assert!(pool.has_ended(&old.name, worker));
+        assert!(started.contains(&("one".to_owned(), "/original".into())), "{started:?}");
+        assert!(!started.contains(&("one".to_owned(), old.path.clone())), "{started:?}");
+    }
+
+    #[test]
+    fn a_worker_that_must_end_ends_when_its_answers_have_and_who_asks_waits_for_the_next() {
+        let now = Instant::now();
+        let mut pool = Pool::new(100 * MIB);
+        let one = spec("one", false);
+        assert_eq!(pool.unload(&one.name), None, "it is not loaded");
+        assert!(lease(&mut pool, &one, now).is_none());
+        settle(&mut pool, now);
+        let users = lease(&mut pool, &one, now).expect("loaded");
+        let worker = pool.unload(&one.name).expect("it is loaded");
+        for _ in 0..3 {
+            assert!(lease(&mut pool, &one, now).is_none(), "it gives no answer any more");
+            settle(&mut pool, now);
+            assert!(!pool.has_ended(&one.name, worker));
+        }
+        give_back(&mut pool, &one, &users, now);
+        settle(&mut pool, now);
+        assert!(pool.has_ended(&one.name, worker));
+        settle(&mut pool, now);
+        assert!(lease(&mut pool, &one, now).is_some());
+        assert!(pool.has_ended(&one.name, worker), "that is another one");
     }
 
     #[test]

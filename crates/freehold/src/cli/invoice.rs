@@ -42,8 +42,11 @@ pub enum InvoiceCommand {
         /// The month, such as 2026-11
         month: String,
     },
-    /// Show how far the invoices of the last months are (operators only)
-    Runs,
+    /// Show how far the invoices of the last months are, or who has none of a month yet (operators only)
+    Runs {
+        /// The month whose tenants without an invoice to list, such as 2026-11
+        month: Option<String>,
+    },
 }
 
 /// What can be done with taxes.
@@ -93,7 +96,7 @@ pub struct TaxRule {
 impl InvoiceCommand {
     /// Another tenant's invoices take the operator's key.
     pub fn needs_operator(&self) -> bool {
-        matches!(self, Self::List { tenant: Some(_) } | Self::Run { .. } | Self::Runs)
+        matches!(self, Self::List { tenant: Some(_) } | Self::Run { .. } | Self::Runs { .. })
     }
 }
 
@@ -139,7 +142,16 @@ pub async fn invoice(client: &Client, command: InvoiceCommand) -> anyhow::Result
             let run = client.post("/api/v1/invoices/run", &json!({"month": month})).await?;
             if client.json { output::json(&run) } else { show_run(&run) }
         }
-        InvoiceCommand::Runs => {
+        InvoiceCommand::Runs { month: Some(month) } => {
+            let left = all_left(client, &month).await?;
+            if client.json {
+                output::json(&left);
+            } else {
+                let row = |row: &Value| ["tenant", "state", "why"].map(|name| output::cell(&row[name])).to_vec();
+                output::table(&["tenant", "state", "why"], rows(&left).map(row).collect());
+            }
+        }
+        InvoiceCommand::Runs { month: None } => {
             let runs = client.get("/api/v1/invoices/runs").await?;
             if client.json { output::json(&runs) } else { show_runs(&runs) }
         }
@@ -147,13 +159,32 @@ pub async fn invoice(client: &Client, command: InvoiceCommand) -> anyhow::Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says who has no invoice yet, and why.
+/// Everybody who has no invoice of a month yet.
+async fn all_left(client: &Client, month: &str) -> anyhow::Result<Value> {
+    let (mut all, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let query = query(&[("limit", Some("1000")), ("after", after.as_deref())]);
+        let page = client.get(&format!("/api/v1/invoices/runs/{}{query}", segment(month))).await?;
+        all.extend(rows(&page).cloned());
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() {
+            return Ok(json!({"data": all}));
+        }
+    }
+}
+
+/// Says who has no invoice yet, and why: the first of them.
 fn show_left(run: &Value) {
     for tenant in run["waiting"].as_array().into_iter().flatten() {
         output::note(&format!("{} waits: requests of that month are still being answered.", output::cell(tenant)));
     }
     for one in run["failed"].as_array().into_iter().flatten() {
         output::note(&format!("{} has no invoice: {}", output::cell(&one["tenant"]), output::cell(&one["why"])));
+    }
+    let (count, named) = (|name: &str| run[name].as_u64().unwrap_or(0), |name: &str| run[name].as_array().map_or(0, Vec::len) as u64);
+    let more = (count("waiting_count") + count("failed_count")).saturating_sub(named("waiting") + named("failed"));
+    if more > 0 {
+        output::note(&format!("{more} more have no invoice: freehold invoice runs {}", output::cell(&run["month"])));
     }
 }
 

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use freehold_control::serve::{Finished, judgement_request, read_verdict};
+use freehold_control::serve::{Finished, judgement_request};
 use freehold_dialects::{canonical, llama};
 
 use super::App;
@@ -45,10 +45,9 @@ async fn moderate(
         Some(model) => model,
         None => app.serving.guard_model(&actor).await?,
     };
-    let judged = app.serving.chat(&actor, judgement_request(model.clone(), request.messages), arrival.0).await?.judging();
-    let Finished { answer, receipt, .. } = judged.whole().await?;
-    let verdict = answer.choices.first().map_or("", |choice| choice.text.as_str());
-    let response = canonical::ModerationResponse { model, results: vec![read_verdict(verdict)?] };
+    let judgement = app.serving.chat(&actor, judgement_request(model.clone(), request.messages), arrival.0).await?;
+    let (verdict, receipt) = judgement.judge().await?;
+    let response = canonical::ModerationResponse { model, results: vec![verdict] };
     Ok(stream::ended(llama::moderations::encode_answer(&response).to_string(), receipt))
 }
 

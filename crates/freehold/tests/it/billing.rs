@@ -255,6 +255,8 @@ fn hostile_input_on_every_route() {
         "/invoices?tenant=",
         "/invoices/",
         "/invoices/runs?x=",
+        "/invoices/runs/",
+        "/invoices/runs/2020-01?after=",
         "/tax?tenant=",
         "/revenue?from=",
         "/revenue?by=",

@@ -98,6 +98,7 @@ const MATRIX: &[Row] = &[
     ("get", "/invoices?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
     ("post", "/invoices/run", r#"{"month":"2020-01"}"#, [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
     ("get", "/invoices/runs", "", [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
+    ("get", "/invoices/runs/{month}", "", [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
     ("get", "/tax?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
     ("put", "/tax?tenant=main", r#"{"treatment":"inherit"}"#, [401, 403, 403, 403, 403, 403, 404, 404, 200, 200]),
     ("get", "/invoices/{invoice}", "", [401, 404, 404, 404, 404, 404, 404, 404, 404, 404]),
@@ -170,7 +171,7 @@ impl House {
     fn concrete(&self, path: &str) -> String {
         let n = self.made.replace(self.made.get() + 1);
         let text = |value: &Value| value.as_str().expect("text").to_owned();
-        let mut path = path.replace("{tenant}", "main");
+        let mut path = path.replace("{tenant}", "main").replace("{month}", "2020-01");
         if path.contains("{key}") {
             path = path.replace("{key}", &text(&self.operator("/keys", json!({"name": "k", "tenant": "main"}))["id"]));
         }

@@ -18,11 +18,18 @@ function lastMonth() {
 
 const STATES = { done: "good", waiting: "warn", running: "" };
 
+/** The first names, and that there are more. */
+function named(names, all, most) {
+  const shown = (names ?? []).slice(0, most);
+  return shown.join(", ") + (all > shown.length ? ` and ${count(all - shown.length)} more` : "");
+}
+
 /** What is left of a run, in a sentence or two. */
 function left(run) {
   const parts = [];
-  if (run.waiting?.length) parts.push(`${count(run.waiting.length)} wait for requests to end: ${run.waiting.slice(0, 5).join(", ")}${run.waiting.length > 5 ? " and more" : ""}.`);
+  if (run.waiting_count > 0) parts.push(`${count(run.waiting_count)} wait for requests to end: ${named(run.waiting, run.waiting_count, 5)}.`);
   for (const one of (run.failed ?? []).slice(0, 3)) parts.push(`${one.tenant} has none: ${one.why}.`);
+  if (run.failed_count > 3) parts.push(`${count(run.failed_count - 3)} more have none: freehold invoice runs ${run.month}.`);
   if (run.next_at) parts.push(`Tried again ${ago(run.next_at)}.`);
   return parts.join(" ") || "–";
 }
@@ -55,8 +62,8 @@ function runner(runs, again) {
     const issued = made.issued.length === 0 ? "No new invoice was due." : `${count(made.issued.length)} made: ${made.issued.slice(0, 20).join(", ")}${made.issued.length > 20 ? " and more" : ""}.`;
     const before = made.before > 0 && `${count(made.before)} had been made before.`;
     const soon = runs.monthly ? "The service tries again in a minute." : "Make the invoices again in some minutes.";
-    const waits = made.waiting?.length > 0 && notice("warn", "Not yet", `${made.waiting.slice(0, 20).join(", ")}: requests of that month are still being answered. ${soon}`);
-    const failed = made.failed?.length > 0 && notice("bad", "Not made", made.failed.slice(0, 20).map((one) => `${one.tenant}: ${one.why}`));
+    const waits = made.waiting_count > 0 && notice("warn", "Not yet", `${named(made.waiting, made.waiting_count, 20)}: requests of that month are still being answered. ${soon}`);
+    const failed = made.failed?.length > 0 && notice("bad", "Not made", made.failed.slice(0, 20).map((one) => `${one.tenant}: ${one.why}`), made.failed_count > 20 && `${count(made.failed_count - 20)} more: freehold invoice runs ${made.month}.`);
     await open(`Invoices for ${made.month}`, (close) => [notice("good", null, issued, before), waits, failed, h("footer", null, button("Done", () => close(), { kind: "primary" }))]);
     await again();
   };

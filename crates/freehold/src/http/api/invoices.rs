@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use freehold_control::billing::{Document, InvoiceRun, InvoiceRunView, InvoiceView, NewCreditNote, RunsView, TaxChange, TaxView};
-use freehold_control::page::Page;
+use freehold_control::billing::{Document, InvoiceRun, InvoiceRunView, InvoiceView, LeftView, NewCreditNote, RunsView, TaxChange, TaxView};
+use freehold_control::page::{Page, PageRequest};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,6 +27,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(run))
         .routes(routes!(runs))
+        .routes(routes!(left))
         .routes(routes!(show))
         .routes(routes!(credit))
         .routes(routes!(pay))
@@ -59,6 +60,17 @@ async fn run(State(app): State<App>, Caller(actor): Caller, Json(run): Json<Invo
 #[utoipa::path(get, path = "/invoices/runs", tag = "billing", responses((status = 200, body = RunsView), (status = "default", body = Refused)))]
 async fn runs(State(app): State<App>, Caller(actor): Caller) -> Result<JsonBody<RunsView>, Refusal> {
     Ok(JsonBody(app.control.invoice_runs(&actor).await?))
+}
+
+/// Lists the tenants that have no invoice of a month yet, and why.
+#[utoipa::path(get, path = "/invoices/runs/{month}", tag = "billing", params(("month" = String, Path, description = "The month: `2026-11`."), PageRequest), responses((status = 200, body = Page<LeftView>), (status = "default", body = Refused)))]
+async fn left(
+    State(app): State<App>,
+    Caller(actor): Caller,
+    Path(month): Path<String>,
+    Query(page): Query<PageRequest>,
+) -> Result<JsonBody<Page<LeftView>>, Refusal> {
+    Ok(JsonBody(app.control.invoice_run_left(&actor, &month, &page).await?))
 }
 
 /// Shows the tax on what a tenant buys; without a tenant, for operators, what holds for all.
