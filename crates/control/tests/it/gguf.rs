@@ -13,6 +13,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 enum Value<'a> {
+    Short(u16),
     Number(u32),
     Text(&'a str),
 }
@@ -30,6 +31,10 @@ fn file(metadata: &[(&str, Value<'_>)]) -> Vec<u8> {
     for (key, value) in metadata {
         text(&mut bytes, key);
         match value {
+            Value::Short(number) => {
+                bytes.extend(2_u32.to_le_bytes());
+                bytes.extend(number.to_le_bytes());
+            }
             Value::Number(number) => {
                 bytes.extend(4_u32.to_le_bytes());
                 bytes.extend(number.to_le_bytes());
@@ -52,7 +57,18 @@ fn file(metadata: &[(&str, Value<'_>)]) -> Vec<u8> {
 
 /// A model with so many layers.
 pub(crate) fn model(layers: u32) -> Vec<u8> {
-    file(&[
+    file(&metadata(layers))
+}
+
+/// A part, from 0, of a model in several files.
+pub(crate) fn part(index: u16, count: u16) -> Vec<u8> {
+    let mut metadata = metadata(2);
+    metadata.extend([("split.no", Value::Short(index)), ("split.count", Value::Short(count))]);
+    file(&metadata)
+}
+
+fn metadata(layers: u32) -> Vec<(&'static str, Value<'static>)> {
+    vec![
         ("general.architecture", Value::Text("llama")),
         ("general.license", Value::Text("apache-2.0")),
         ("llama.context_length", Value::Number(2048)),
@@ -61,7 +77,7 @@ pub(crate) fn model(layers: u32) -> Vec<u8> {
         ("llama.attention.head_count", Value::Number(64)),
         ("llama.attention.head_count_kv", Value::Number(64)),
         ("tokenizer.chat_template", Value::Text("{{ messages }}")),
-    ])
+    ]
 }
 
 pub(crate) fn adapter(architecture: &str) -> Vec<u8> {

@@ -367,6 +367,95 @@ async fn credit_is_net_and_taxed_when_it_is_bought() {
     check_ledger(&fixture).await;
 }
 
+/// The rows of a month's export, as the values of their columns.
+async fn exported(fixture: &Fixture, month: &str) -> Vec<std::collections::HashMap<String, String>> {
+    let mut pieces = fixture.control.export_usage(&fixture.main, None, month, ExportFormat::Csv).await.expect("an export");
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        bytes.extend_from_slice(&piece.expect("a piece"));
+    }
+    csv::Reader::from_reader(&*bytes).deserialize().collect::<Result<_, _>>().expect("rows")
+}
+
+#[tokio::test]
+async fn usage_that_came_late_names_the_invoice_that_charged_for_it() {
+    let fixture = fixture().await;
+    publish(&fixture).await;
+    let billed = async |month: &str| -> Vec<(String, String)> {
+        let row = |row: std::collections::HashMap<String, String>| (row["ConsumedQuantity"].clone(), row["InvoiceId"].clone());
+        exported(&fixture, month).await.into_iter().map(row).collect()
+    };
+    let pair = |tokens: &str, invoice: &str| (tokens.to_owned(), invoice.to_owned());
+    due(&fixture).await;
+    fixture.clock.advance_ms(3 * HOUR_MS);
+    for tokens in [1, 2] {
+        use_tokens(&fixture.control, &fixture.main, tokens, 0).await;
+    }
+    assert_eq!(billed("2023-11").await, [pair("1.0", ""), pair("2.0", "")]);
+    // A clock that is wrong closes the month; what comes then has begun before what is on the invoice, and after it.
+    fixture.clock.advance_ms(200 * DAY_MS);
+    due(&fixture).await;
+    let first = all_invoices(&fixture.control, &fixture.main).await[0].number.clone();
+    fixture.clock.advance_ms(-200 * DAY_MS - HOUR_MS);
+    use_tokens(&fixture.control, &fixture.main, 10, 0).await;
+    fixture.clock.advance_ms(2 * HOUR_MS);
+    use_tokens(&fixture.control, &fixture.main, 20, 0).await;
+    let early = [pair("10.0", ""), pair("1.0", &first), pair("2.0", &first), pair("20.0", "")];
+    assert_eq!(billed("2023-11").await, early, "what is on no invoice names none");
+    fixture.clock.advance_ms(TO_DECEMBER_MS + 2 * HOUR_MS);
+    due(&fixture).await;
+    use_tokens(&fixture.control, &fixture.main, 300, 0).await;
+    fixture.clock.advance_ms(31 * DAY_MS);
+    due(&fixture).await;
+    let second = all_invoices(&fixture.control, &fixture.main).await[1].number.clone();
+    let late = [pair("10.0", &second), pair("1.0", &first), pair("2.0", &first), pair("20.0", &second)];
+    assert_eq!(billed("2023-11").await, late);
+    assert_eq!(billed("2023-12").await, [pair("300.0", &second)]);
+    // One more, when its month is on two invoices.
+    fixture.clock.advance_ms(-47 * DAY_MS);
+    use_tokens(&fixture.control, &fixture.main, 5, 0).await;
+    let mut more = billed("2023-11").await;
+    more.retain(|(tokens, _)| tokens == "5.0");
+    assert_eq!(more, [pair("5.0", "")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_names_a_hundred_who_are_left_and_the_rest_in_pages() {
+    const TENANTS: usize = 130;
+    let (fixture, tenants) = with_tenants(TENANTS).await;
+    let mut tickets = Vec::new();
+    for tenant in &tenants {
+        tickets.push(try_admit(&fixture.control, tenant, 1, 1).await.expect("admitted"));
+    }
+    fixture.clock.advance_ms(31 * DAY_MS);
+    due(&fixture).await;
+    let run = last_run(&fixture).await;
+    assert_eq!((run.state.as_str(), run.waiting_count, run.waiting.len(), run.failed_count), ("waiting", TENANTS as u64, 100, 0));
+    let by_hand = InvoiceRun { month: "2023-11".to_owned() };
+    let by_hand = fixture.control.run_invoices(&fixture.operator, &by_hand).await.expect("a run");
+    assert_eq!((by_hand.waiting_count, by_hand.waiting.len()), (TENANTS as u64, 100));
+    let (mut names, mut page) = (Vec::new(), freehold_control::page::PageRequest { limit: Some(50), after: None });
+    loop {
+        let next = fixture.control.invoice_run_left(&fixture.operator, "2023-11", &page).await.expect("a page");
+        assert!(next.data.len() <= 50 && next.data.iter().all(|one| one.state == "waiting" && one.why.is_none()), "{next:?}");
+        names.extend(next.data.into_iter().map(|one| one.tenant));
+        match next.next {
+            Some(after) => page.after = Some(after),
+            None => break,
+        }
+    }
+    names.sort_unstable();
+    assert_eq!(names, (0..TENANTS).map(|n| format!("t{n:03}")).collect::<Vec<_>>());
+    let left = async |actor, month, after: Option<&str>| {
+        let page = freehold_control::page::PageRequest { limit: None, after: after.map(str::to_owned) };
+        code(fixture.control.invoice_run_left(actor, month, &page).await)
+    };
+    assert_eq!(left(&fixture.main, "2023-11", None).await, "permission_denied");
+    assert_eq!(left(&fixture.operator, "2023-13", None).await, "invalid_request");
+    assert_eq!(left(&fixture.operator, "2023-11", Some("x")).await, "invalid_request");
+    assert_eq!(left(&fixture.operator, "2020-01", None).await, "not_found");
+}
+
 #[tokio::test]
 async fn an_export_has_one_row_for_the_tax() {
     let fixture = fixture().await;

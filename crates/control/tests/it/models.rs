@@ -10,10 +10,11 @@ use freehold_control::models::{ModelChange, ModelView, NewModel, Representation}
 use freehold_control::once::IdempotencyKey;
 use freehold_control::operations::OperationView;
 use freehold_control::page::PageRequest;
+use freehold_control::{Control, Settings};
 use tokio::sync::Notify;
 
-use crate::gguf::{FakeHost, FakeRunner, adapter, model};
-use crate::{Fixture, code, fixture, open};
+use crate::gguf::{FakeHost, FakeRunner, adapter, model, part};
+use crate::{Fixture, HandClock, code, fixture, open, settings};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -155,6 +156,58 @@ async fn an_optimized_model_goes_back_to_its_original() {
     let gone = control.revert_model(operator, "c").await.expect_err("the original is gone");
     assert!(gone.message.contains("add it again"), "{}", gone.message);
     assert!(it.folder("c").join("c.q8_0.gguf").is_file());
+}
+
+/// The files of a folder and of those in it.
+fn files_of(folder: &std::path::Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files_of(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Stops a service and starts it again on a folder, once it has let go of its files.
+fn restart(control: Control, settings: &Settings, clock: &Arc<HandClock>) -> Control {
+    drop(control);
+    let deadline = std::time::Instant::now() + LONG;
+    loop {
+        match Control::open(settings.clone(), Arc::clone(clock) as Arc<_>) {
+            Ok(control) => return control,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn a_start_removes_no_weights_whatever_they_are_called_and_wherever_the_folder_is() {
+    let it = models(FakeRunner::default(), FakeHost::default()).await;
+    let first = it.file("x-00001-of-00002.gguf", &part(0, 2));
+    it.file("x-00002-of-00002.gguf", &part(1, 2));
+    let added = it.add(NewModel { name: Some("x".to_owned()), ..from(&first) }).await;
+    assert_eq!(added.size_bytes, Some((part(0, 2).len() + part(1, 2).len()) as u64), "both parts");
+    let plain = it.file("a.gguf", &model(2));
+    it.add(NewModel { quantize: Some(Representation::Q8_0), ..from(&plain) }).await;
+    let before = files_of(&it.folder(""));
+    for part in ["x/x-00001-of-00002.gguf", "x/x-00002-of-00002.gguf", "a/a.gguf", "a/a.q8_0.gguf"] {
+        assert!(before.contains(&it.folder(part)), "{part}: {before:?}");
+    }
+
+    let Models { made: Fixture { control, clock, operator, dir, .. }, .. } = it;
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("data"), &link).expect("a link");
+    let (direct, linked) = (settings(&dir), Settings { data_dir: link, ..settings(&dir) });
+    let control = restart(control, &direct, &clock);
+    assert_eq!(files_of(&dir.path().join("data/models")), before, "after a start");
+    let control = restart(control, &linked, &clock);
+    assert_eq!(files_of(&dir.path().join("data/models")), before, "after a start on a link to the folder");
+    assert_eq!(control.model(&operator, "x").await.expect("shown").sha256, added.sha256);
+    let control = restart(control, &direct, &clock);
+    assert_eq!(files_of(&dir.path().join("data/models")), before, "and back");
+    drop(control);
 }
 
 #[tokio::test]

@@ -126,6 +126,41 @@ fn quantizing_reports_size_and_perplexity_before_and_after() {
 }
 
 #[test]
+fn who_waits_while_a_model_is_reverted_is_answered_by_the_original() {
+    let service = Service::start(&["context_tokens=4096"]);
+    let starter = super::support::starter();
+    service.cli(&["model", "add", starter.to_str().expect("UTF-8"), "--name", "small", "--quantize", "q4_0"]);
+    let mut long = ask("Tell a very long story.", 300);
+    long["model"] = json!("small");
+    long["logit_bias"] = json!({"2": -100, "0": -100});
+    let mut stream = service.stream(&long);
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stream, &mut line).expect("the first event");
+    let reverted = std::thread::scope(|scope| {
+        let reverted = scope.spawn(|| service.try_cli(&["model", "revert", "small"]));
+        let asks: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut body = ask("Hi", 2);
+                    body["model"] = json!("small");
+                    (0..3).map(|_| service.post(&service.key, "/v1/chat/completions", &body)).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let rest = std::io::read_to_string(&mut stream).expect("the rest of the story");
+        assert!(rest.trim_end().ends_with("data: [DONE]"), "{rest}");
+        for (status, answer) in asks.into_iter().flat_map(|asked| asked.join().expect("a thread")) {
+            assert_eq!(status, 200, "{answer}");
+        }
+        reverted.join().expect("a thread")
+    });
+    assert!(reverted.status.success(), "{reverted:?}");
+    assert!(!service.data.path().join("models/small/small.q4_0.gguf").exists(), "its file goes with the last that needed it");
+    let (_, model) = service.get(&service.operator_key, "/api/v1/models/small");
+    assert_eq!((&model["quantization"], &model["state"]), (&json!("Q4_1"), &json!("ready")), "{model}");
+}
+
+#[test]
 fn what_is_no_model_is_refused_with_a_reason() {
     let service = Service::start(&[]);
     let path = service.data.path().join("x.gguf");

@@ -11,6 +11,7 @@ mod far;
 mod hostile;
 mod house;
 mod outside;
+mod parts;
 mod people;
 mod readme;
 mod routes;

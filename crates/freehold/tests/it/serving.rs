@@ -204,6 +204,25 @@ fn two_models_take_turns_under_a_budget_for_one() {
     assert!(answer["error"]["message"].as_str().is_some_and(|message| message.contains("budget is 100 MiB")), "{answer}");
 }
 
+/// What the processor needs that the weights are put in another order for.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx2"))]
+#[test]
+fn a_worker_holds_weights_that_lie_in_another_order_once() {
+    let service = Service::with_model(&["context_tokens=2048"]);
+    assert_eq!(service.post(&service.key, "/v1/chat/completions", &ask("Count to ten.", 16)).0, 200);
+    let worker = service.workers().remove(0);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker["pid"])).expect("the worker runs");
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix("kB")).expect(name);
+        line.trim().parse::<u64>().expect("a number") << 10
+    };
+    let (all, of_files) = (bytes("VmRSS:"), bytes("RssFile:"));
+    let file = std::fs::metadata(super::support::starter()).expect("the starter model").len();
+    let reserved = worker["memory_bytes"].as_u64().expect("a size");
+    assert!(of_files < file * 3 / 4, "{of_files} bytes of files, of which the model has {file}: {status}");
+    assert!((file..reserved).contains(&all), "{all} bytes, of which {reserved} are reserved");
+}
+
 #[test]
 fn a_stop_lets_answers_end_and_then_cuts_them() {
     let service = Service::with_model(&["stop_grace_s=1", "context_tokens=4096"]);

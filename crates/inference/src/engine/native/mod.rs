@@ -9,7 +9,9 @@
 
 #![expect(unsafe_code, reason = "llama.cpp is C++; each block says why the call is sound")]
 
+mod mapped;
 mod model;
+mod words;
 
 use std::ptr::NonNull;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2 as sys;
 
+pub(crate) use self::mapped::give_back;
 pub(crate) use self::model::{Adapter, Model, ModelOptions};
 use super::Token;
 

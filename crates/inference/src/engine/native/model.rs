@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use llama_cpp_sys_2 as sys;
 
 use super::backend;
+use super::words::Words;
 use crate::engine::Token;
 
 /// A loaded model: weights and vocabulary. Shared between threads.
@@ -82,15 +83,18 @@ impl Model {
 
     fn load_parts(path: &Path, options: &ModelOptions, parts: Parts) -> Option<Self> {
         backend();
+        let words = if parts == Parts::Weights { Words::of(path) } else { None };
         let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-        // SAFETY: plain C calls with a valid string; the only pointer in the parameters is to a static.
+        // SAFETY: plain C calls with a valid string; the only pointer in the parameters is to what lives as long as this call.
         unsafe {
             let mut params = sys::llama_model_default_params();
             params.n_gpu_layers = i32::try_from(options.gpu_layers).unwrap_or(i32::MAX);
             params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
             params.vocab_only = parts == Parts::Vocabulary;
+            // Until the model is loaded.
+            let overrides = without_vocabulary(words);
             if parts == Parts::Weights {
-                params.kv_overrides = without_vocabulary().as_ptr();
+                params.kv_overrides = overrides.as_ptr();
             }
             let model = NonNull::new(sys::llama_model_load_from_file(path.as_ptr(), params))?;
             let vocabulary = NonNull::new(sys::llama_model_get_vocab(model.as_ptr()).cast_mut());
@@ -133,6 +137,11 @@ impl Model {
     pub fn weights_bytes(&self) -> u64 {
         // SAFETY: reads fields of a live model.
         unsafe { sys::llama_model_size(self.model.as_ptr()) }
+    }
+
+    /// Whether most of the weights lie in memory of their own, in an order that suits the processor, beside the mapped file.
+    pub fn is_copied(&self) -> bool {
+        self.metadata("general.file_type").and_then(|text| text.parse().ok()).is_some_and(is_copied)
     }
 
     /// Whether tokens can be generated with a cache of keys and values, as the scheduler expects.
@@ -276,23 +285,44 @@ impl Drop for Model {
     }
 }
 
-/// Says that a file has no vocabulary but for its size; an entry without a key ends the list.
-fn without_vocabulary() -> &'static [sys::llama_model_kv_override; 2] {
-    static OVERRIDES: OnceLock<[sys::llama_model_kv_override; 2]> = OnceLock::new();
-    fn text(text: &str) -> [c_char; 128] {
-        let mut bytes = [0; 128];
-        for (byte, &letter) in bytes.iter_mut().zip(text.as_bytes()) {
-            *byte = letter.cast_signed();
-        }
-        bytes
+/// Whether matrices of a kind (llama.cpp's numbers of `general.file_type`) are put in another order for this processor: by
+/// ggml (`ggml-cpu/repack.cpp`), or for [`crate::engine`]'s own kernels.
+fn is_copied(file_type: u32) -> bool {
+    let avx2 = cfg!(all(target_arch = "x86_64", target_feature = "avx2"));
+    let avx512 = cfg!(all(target_arch = "x86_64", target_feature = "avx512f"));
+    let neon = cfg!(all(target_arch = "aarch64", target_feature = "dotprod"));
+    match file_type {
+        // Q4_0, Q4_K, IQ4_NL, MXFP4
+        2 | 14 | 15 | 25 | 38 => avx2 || neon,
+        // Q4_1
+        3 => cfg!(tiles),
+        // Q2_K
+        10 | 21 => avx512,
+        // Q8_0, Q5_K, Q6_K
+        7 | 16..=18 => neon,
+        _ => false,
     }
-    OVERRIDES.get_or_init(|| {
-        [("tokenizer.ggml.model", "no_vocab"), ("", "")].map(|(key, value)| sys::llama_model_kv_override {
-            tag: sys::LLAMA_KV_OVERRIDE_TYPE_STR,
-            key: text(key),
-            __bindgen_anon_1: sys::llama_model_kv_override__bindgen_ty_1 { val_str: text(value) },
-        })
-    })
+}
+
+/// Says that a file has no vocabulary but for its size, which not every file says itself; an entry without a key ends the list.
+fn without_vocabulary(words: Option<Words>) -> Vec<sys::llama_model_kv_override> {
+    type Value = sys::llama_model_kv_override__bindgen_ty_1;
+    let entry = |tag, key: &str, value| sys::llama_model_kv_override { tag, key: c_text(key), __bindgen_anon_1: value };
+    let text = |key: &str, text: &str| entry(sys::LLAMA_KV_OVERRIDE_TYPE_STR, key, Value { val_str: c_text(text) });
+    let size = words.map(|Words { architecture, count }| {
+        let value = Value { val_i64: count.into() };
+        entry(sys::LLAMA_KV_OVERRIDE_TYPE_INT, &format!("{architecture}.vocab_size"), value)
+    });
+    std::iter::once(text("tokenizer.ggml.model", "no_vocab")).chain(size).chain([text("", "")]).collect()
+}
+
+/// A text that ends with a zero, cut off where it has no room for that.
+fn c_text(text: &str) -> [c_char; 128] {
+    let mut bytes = [0; 128];
+    for (byte, &letter) in bytes[..127].iter_mut().zip(text.as_bytes()) {
+        *byte = letter.cast_signed();
+    }
+    bytes
 }
 
 /// A LoRA adapter that fits one model. Made, used and dropped on the engine's thread.
@@ -326,5 +356,39 @@ impl Drop for Adapter {
     fn drop(&mut self) {
         // SAFETY: the engine takes an adapter off its context before it drops it.
         unsafe { sys::llama_adapter_lora_free(self.adapter.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The starter model, and whether its file says how large its vocabulary is.
+    fn starter(says: bool) -> tempfile::NamedTempFile {
+        let path = std::env::var_os("FREEHOLD_STARTER_GGUF").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/starter/SmolLM2-135M-Instruct.Q4_1.gguf"),
+            std::path::PathBuf::from,
+        );
+        let mut bytes = std::fs::read(&path).expect("run make starter first");
+        if !says {
+            let key = b"llama.vocab_size";
+            let place = bytes.windows(key.len()).position(|window| window == key).expect("the file says it");
+            bytes[place..][..key.len()].copy_from_slice(b"llama.vocab_sixe");
+        }
+        let copy = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(copy.path(), bytes).expect("written");
+        copy
+    }
+
+    #[test]
+    fn weights_and_vocabulary_are_each_loaded_once_whatever_the_file_says_of_its_size() {
+        for says in [true, false] {
+            let file = starter(says);
+            let made = std::sync::atomic::AtomicU32::new(0);
+            let make = |_: &Arc<Model>| made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let (model, _) = Model::load_with(file.path(), &ModelOptions { gpu_layers: 0 }, &make).expect("it loads");
+            assert!(model.words.get().is_some(), "in two halves, not both again in one go");
+            assert_eq!((made.into_inner(), model.vocabulary_size()), (1, 49_152));
+        }
     }
 }
