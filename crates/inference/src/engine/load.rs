@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::EngineInfo;
-use super::native::{Context, ContextOptions, Model, ModelOptions, SEQUENCES_LIMIT, backend, give_back};
+use super::native::{Context, ContextOptions, Model, ModelOptions, SEQUENCES_LIMIT, backend};
 use crate::order::{Device, Placement, ServeOrder};
 
 /// Tokens of a step: enough to keep two cores busy, and soon over.
@@ -97,9 +97,6 @@ pub(crate) fn load(order: &ServeOrder) -> Result<Loaded, LoadError> {
     let gpu_layers = if gpus.is_empty() { 0 } else { gpu_layers };
     let refused = || LoadError::Refused { path: path.clone() };
     let (model, made) = Model::load_with(path, &ModelOptions { gpu_layers }, &|model| make(order, model)).ok_or_else(refused)?;
-    if gpu_layers == 0 && model.is_copied() {
-        give_back();
-    }
     let Made { context, architecture, cells, cells_start, cell_bytes, sequences_max, slots, threads } = made?;
     let info = EngineInfo {
         sequence_tokens_max: model.trained_context().max(1).min(cells),

@@ -9,7 +9,6 @@
 
 #![expect(unsafe_code, reason = "llama.cpp is C++; each block says why the call is sound")]
 
-mod mapped;
 mod model;
 mod words;
 
@@ -19,7 +18,6 @@ use std::sync::{Arc, OnceLock};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_sys_2 as sys;
 
-pub(crate) use self::mapped::give_back;
 pub(crate) use self::model::{Adapter, Model, ModelOptions};
 use super::Token;
 

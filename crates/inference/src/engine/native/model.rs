@@ -83,16 +83,18 @@ impl Model {
 
     fn load_parts(path: &Path, options: &ModelOptions, parts: Parts) -> Option<Self> {
         backend();
-        let words = if parts == Parts::Weights { Words::of(path) } else { None };
+        let words = if parts == Parts::Vocabulary { None } else { Words::of(path) };
+        // What is put in another order lies in memory of its own: read into it, it is there once; mapped, it is there twice.
+        let is_copied = options.gpu_layers == 0 && words.as_ref().and_then(|words| words.file_type).is_some_and(is_copied);
         let path = CString::new(path.as_os_str().as_bytes()).ok()?;
         // SAFETY: plain C calls with a valid string; the only pointer in the parameters is to what lives as long as this call.
         unsafe {
             let mut params = sys::llama_model_default_params();
             params.n_gpu_layers = i32::try_from(options.gpu_layers).unwrap_or(i32::MAX);
-            params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
+            params.load_mode = if is_copied { sys::LLAMA_LOAD_MODE_NONE } else { sys::LLAMA_LOAD_MODE_MMAP };
             params.vocab_only = parts == Parts::Vocabulary;
             // Until the model is loaded.
-            let overrides = without_vocabulary(words);
+            let overrides = without_vocabulary(words.as_ref());
             if parts == Parts::Weights {
                 params.kv_overrides = overrides.as_ptr();
             }
@@ -137,11 +139,6 @@ impl Model {
     pub fn weights_bytes(&self) -> u64 {
         // SAFETY: reads fields of a live model.
         unsafe { sys::llama_model_size(self.model.as_ptr()) }
-    }
-
-    /// Whether most of the weights lie in memory of their own, in an order that suits the processor, beside the mapped file.
-    pub fn is_copied(&self) -> bool {
-        self.metadata("general.file_type").and_then(|text| text.parse().ok()).is_some_and(is_copied)
     }
 
     /// Whether tokens can be generated with a cache of keys and values, as the scheduler expects.
@@ -286,7 +283,7 @@ impl Drop for Model {
 }
 
 /// Whether matrices of a kind (llama.cpp's numbers of `general.file_type`) are put in another order for this processor: by
-/// ggml (`ggml-cpu/repack.cpp`), or for [`crate::engine`]'s own kernels.
+/// ggml (`ggml-cpu/repack.cpp`), or for the engine's own kernels.
 fn is_copied(file_type: u32) -> bool {
     let avx2 = cfg!(all(target_arch = "x86_64", target_feature = "avx2"));
     let avx512 = cfg!(all(target_arch = "x86_64", target_feature = "avx512f"));
@@ -305,12 +302,12 @@ fn is_copied(file_type: u32) -> bool {
 }
 
 /// Says that a file has no vocabulary but for its size, which not every file says itself; an entry without a key ends the list.
-fn without_vocabulary(words: Option<Words>) -> Vec<sys::llama_model_kv_override> {
+fn without_vocabulary(words: Option<&Words>) -> Vec<sys::llama_model_kv_override> {
     type Value = sys::llama_model_kv_override__bindgen_ty_1;
     let entry = |tag, key: &str, value| sys::llama_model_kv_override { tag, key: c_text(key), __bindgen_anon_1: value };
     let text = |key: &str, text: &str| entry(sys::LLAMA_KV_OVERRIDE_TYPE_STR, key, Value { val_str: c_text(text) });
-    let size = words.map(|Words { architecture, count }| {
-        let value = Value { val_i64: count.into() };
+    let size = words.map(|Words { architecture, count, .. }| {
+        let value = Value { val_i64: (*count).into() };
         entry(sys::LLAMA_KV_OVERRIDE_TYPE_INT, &format!("{architecture}.vocab_size"), value)
     });
     std::iter::once(text("tokenizer.ggml.model", "no_vocab")).chain(size).chain([text("", "")]).collect()

@@ -1,5 +1,5 @@
-//! How many words the vocabulary of a GGUF file has, found without reading them: llama.cpp has to be told, when it loads
-//! the weights while another thread reads the vocabulary.
+//! What has to be known of a GGUF file before llama.cpp loads it: how many words its vocabulary has, found without reading
+//! them, since another thread does that while the weights are loaded, and of which kind most of its weights are.
 //!
 //! **Invariant:** nothing of the file is trusted: what is not as expected gives no answer, and llama.cpp judges the file.
 
@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+const NUMBER: u32 = 4;
 const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
 const ENTRIES_MAX: u64 = 65_536;
@@ -20,6 +21,8 @@ pub(super) struct Words {
     pub architecture: String,
     /// Entries of the vocabulary.
     pub count: u32,
+    /// `general.file_type`: the kind of most weights, as llama.cpp numbers them.
+    pub file_type: Option<u32>,
 }
 
 impl Words {
@@ -44,14 +47,15 @@ impl Start {
         }
         let _tensors = self.u64()?;
         let entries = self.u64()?;
-        let mut architecture = None;
+        let (mut architecture, mut file_type) = (None, None);
         for _ in 0..entries.min(ENTRIES_MAX) {
             let (key, kind) = (self.text()?, self.u32()?);
             match (key.as_str(), kind) {
                 ("general.architecture", TEXT) => architecture = Some(self.text()?),
+                ("general.file_type", NUMBER) => file_type = Some(self.u32()?),
                 ("tokenizer.ggml.tokens", ARRAY) => {
                     let (_, count) = (self.u32()?, self.u64()?);
-                    return Some(Words { architecture: architecture?, count: u32::try_from(count).ok()? });
+                    return Some(Words { architecture: architecture?, count: u32::try_from(count).ok()?, file_type });
                 }
                 _ => self.skip(kind)?,
             }
@@ -133,10 +137,10 @@ mod tests {
         [start, entries.concat()].concat()
     }
 
-    fn read(bytes: &[u8]) -> Option<(String, u32)> {
+    fn read(bytes: &[u8]) -> Option<(String, u32, Option<u32>)> {
         let path = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(path.path(), bytes).expect("written");
-        Words::of(path.path()).map(|words| (words.architecture, words.count))
+        Words::of(path.path()).map(|words| (words.architecture, words.count, words.file_type))
     }
 
     #[test]
@@ -145,20 +149,22 @@ mod tests {
         let others = [
             entry("a", 0, &[1]),
             entry("b", 12, &[0; 8]),
+            entry("general.file_type", NUMBER, &3_u32.to_le_bytes()),
             entry("c", TEXT, &text("some text")),
             entry("d", ARRAY, &array(5, 3, &[0; 12])),
             entry("e", ARRAY, &array(TEXT, 2, &[text("x"), text("")].concat())),
         ];
         // The words themselves are not there.
         let words = entry("tokenizer.ggml.tokens", ARRAY, &array(TEXT, 49_152, &[]));
-        let whole = file(&[&[architecture.clone()], &others[..], std::slice::from_ref(&words)].concat());
-        assert_eq!(read(&whole), Some(("llama".to_owned(), 49_152)));
+        let whole = file(&[std::slice::from_ref(&architecture), &others[..], std::slice::from_ref(&words)].concat());
+        assert_eq!(read(&whole), Some(("llama".to_owned(), 49_152, Some(3))));
+        assert_eq!(read(&file(&[architecture.clone(), words.clone()])), Some(("llama".to_owned(), 49_152, None)));
         for end in 0..whole.len() {
             assert_eq!(read(&whole[..end]), None, "{end} bytes");
         }
         let huge = [
             file(std::slice::from_ref(&words)),
-            file(&[architecture.clone()]),
+            file(std::slice::from_ref(&architecture)),
             file(&[entry("x", ARRAY, &array(TEXT, u64::MAX, &[])), words.clone()]),
             file(&[entry("x", ARRAY, &array(10, u64::MAX, &[])), words.clone()]),
             file(&[entry("x", ARRAY, &array(ARRAY, 1, &[])), words.clone()]),
