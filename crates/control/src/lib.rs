@@ -14,6 +14,7 @@ mod facade;
 pub mod hooks;
 mod key_cache;
 pub mod keys;
+pub mod lane;
 pub mod metrics;
 pub mod models;
 pub mod once;

@@ -13,7 +13,7 @@ use freehold_ledger::{Account, AccountKind, Limits, Month, Refusal, UsageOutcome
 
 use freehold_store::StoreError;
 
-use super::commit::{Job, Receipt};
+use super::commit::{Job, Receipt, Reply};
 use super::meter::{Loaded, NotAdmitted, Wish};
 use super::price_error;
 use crate::facade::Control;
@@ -171,7 +171,7 @@ impl Ticket {
     /// The record cannot be written: the answer must not be given as complete.
     pub async fn settle(mut self, outcome: UsageOutcome, served: Quantities, reported: Option<Quantities>) -> Result<Receipt, Error> {
         let record = self.record(outcome, served, reported)?;
-        let (reply, written) = tokio::sync::oneshot::channel();
+        let (reply, written) = Reply::here();
         self.open = false;
         self.control.shared.billing.link.send(Job::Record { record: Box::new(record), hold: self.hold, reply: Some(reply) });
         written.await.map_err(|_| Error::internal("the thread that writes usage is gone"))?

@@ -19,9 +19,14 @@ use super::log::{Appended, Kind, UsageLog};
 use super::posting::{Event, Queue};
 use crate::clock::Clock;
 use crate::facade::Shared;
+use crate::lane::{self, Mailbox};
 
 /// Most jobs of one write.
 const BATCH_MAX: usize = 1024;
+
+/// Between the beginnings of two flushes. A flush costs processor time that the requests of a busy service have better use
+/// for; who comes alone does not wait.
+const FLUSH_PACE: Duration = Duration::from_micros(400);
 
 /// How long records wait for places in the journal.
 const MARK_PATIENCE: Duration = Duration::from_secs(2);
@@ -31,9 +36,55 @@ const MARK_PAUSE: Duration = Duration::from_millis(5);
 /// What the thread is asked to do.
 pub(super) enum Job {
     /// Write a record and end its hold. With `reply` it is pending until its receipt says more; without, it is final.
-    Record { record: Box<UsageRecord>, hold: HoldId, reply: Option<oneshot::Sender<Result<Receipt, Error>>> },
+    Record { record: Box<UsageRecord>, hold: HoldId, reply: Option<Reply> },
     /// Say when everything before is settled, and whether it could be.
     Settle(oneshot::Sender<bool>),
+}
+
+/// Whom to tell that a record is written.
+pub(super) struct Reply {
+    to: oneshot::Sender<Result<Receipt, Error>>,
+    /// The lane that he waits on, if he does on one.
+    lane: Option<Mailbox>,
+}
+
+impl Reply {
+    /// To whoever waits for what comes with it, on this thread.
+    pub fn here() -> (Self, oneshot::Receiver<Result<Receipt, Error>>) {
+        let (to, written) = oneshot::channel();
+        (Self { to, lane: lane::mailbox() }, written)
+    }
+}
+
+/// What somebody is to be told.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    to: oneshot::Sender<Result<Receipt, Error>>,
+    written: Result<Receipt, Error>,
+}
+
+impl Ended {
+    /// Tells it. A client that has gone meanwhile drops the receipt, which says so.
+    pub fn tell(self) {
+        let _gone = self.to.send(self.written);
+    }
+}
+
+/// Tells everybody, with one letter to each lane.
+fn tell_all(replies: impl Iterator<Item = (Reply, Result<Receipt, Error>)>) {
+    let mut letters: Vec<(Mailbox, Vec<Ended>)> = Vec::new();
+    for (Reply { to, lane }, written) in replies {
+        let ended = Ended { to, written };
+        let Some(lane) = lane else {
+            ended.tell();
+            continue;
+        };
+        match letters.iter_mut().find(|(to, _)| to.is(&lane)) {
+            Some((_, letter)) => letter.push(ended),
+            None => letters.push((lane, vec![ended])),
+        }
+    }
+    letters.into_iter().for_each(|(lane, letter)| lane.send(letter));
 }
 
 /// The ways to the threads and to the journal.
@@ -121,7 +172,14 @@ impl Drop for Receipt {
 
 /// Writes until nobody can send any more; flushes each write if `flush` says so.
 pub(super) fn run(shared: &Weak<Shared>, jobs: &Receiver<Job>, mut log: UsageLog, flush: bool) {
+    let mut flushed: Option<Instant> = None;
     while let Ok(job) = jobs.recv() {
+        if flush {
+            if let Some(rest) = flushed.and_then(|at| FLUSH_PACE.checked_sub(at.elapsed())) {
+                std::thread::sleep(rest);
+            }
+            flushed = Some(Instant::now());
+        }
         // Without the service there is nobody to write for.
         let Some(shared) = shared.upgrade() else { return };
         let mut batch = Batch::default();
@@ -142,7 +200,7 @@ struct Entry {
     /// Where its delivery will be noted, if there is one.
     mark: Option<Mark>,
     hold: HoldId,
-    reply: Option<oneshot::Sender<Result<Receipt, Error>>>,
+    reply: Option<Reply>,
 }
 
 impl Entry {
@@ -241,13 +299,10 @@ fn settle(shared: &Arc<Shared>, entries: Vec<Entry>, now: Timestamp) {
             }
         }
     }
-    for entry in entries {
-        if let Some(reply) = entry.reply {
-            let receipt = Receipt { record: entry.record, link: Arc::clone(&shared.billing.link), mark: entry.mark };
-            // A client that has gone meanwhile drops the receipt, which says so.
-            let _gone = reply.send(Ok(receipt));
-        }
-    }
+    tell_all(entries.into_iter().filter_map(|Entry { record, mark, reply, .. }| {
+        let reply = reply?;
+        Some((reply, Ok(Receipt { record, link: Arc::clone(&shared.billing.link), mark })))
+    }));
     if !alerts.is_empty() {
         shared.billing.link.posting.push([Event::Alerts(alerts, now)]);
     }
@@ -257,6 +312,6 @@ fn refuse(shared: &Arc<Shared>, entry: Entry, why: &str, now: Timestamp) {
     tracing::error!(usage = %entry.record.id, error = why, "a record cannot be written");
     shared.billing.meter().void(now, entry.hold);
     if let Some(reply) = entry.reply {
-        let _gone = reply.send(Err(Error::internal(format!("the usage of this answer cannot be written: {why}"))));
+        tell_all(std::iter::once((reply, Err(Error::internal(format!("the usage of this answer cannot be written: {why}"))))));
     }
 }

@@ -33,6 +33,7 @@ use freehold_ledger::prices::{PriceError, Prices};
 use freehold_store::{Store, StoreError};
 
 pub use admit::{Ask, Ticket};
+pub(crate) use commit::Ended;
 pub use commit::Receipt;
 pub use credit::{BalanceView, LedgerView, NewCredit, TermsChange, TransferView};
 pub use export::{ExportFormat, Piece};

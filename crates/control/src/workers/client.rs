@@ -3,7 +3,6 @@
 //! **Invariant:** dropping a response's body closes the connection, which is how a worker learns that nobody wants
 //! the rest.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -24,6 +23,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, UnixStream};
 use tower::ServiceExt;
 
+use crate::lane::{self, LANES_MAX};
 use super::wire::{Failure, Pool, WireBody};
 
 /// Most bytes of an answer that is read whole.
@@ -74,19 +74,6 @@ pub struct Server<'a> {
 #[derive(Clone, Debug)]
 pub struct WorkerClient(Arc<Inner>);
 
-thread_local! {
-    static LANE: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Most threads that have connections of their own; the others share theirs with them.
-const LANES_MAX: usize = 9;
-
-/// Gives this thread, which runs a runtime of its own, connections of its own to every worker and server: who waits for
-/// an answer is who reads its connection then.
-pub fn enter_lane(number: usize) {
-    LANE.set((number + 1) % LANES_MAX);
-}
-
 #[derive(Debug)]
 struct Inner {
     /// By lane; the first is that of all threads without one.
@@ -102,7 +89,7 @@ struct Inner {
 impl Inner {
     /// The connections of this thread.
     fn pool(&self) -> &Arc<Pool> {
-        &self.pools[LANE.get()]
+        &self.pools[lane::number()]
     }
 
     async fn connect(&self, to: &Uri) -> Result<Stream, ClientError> {

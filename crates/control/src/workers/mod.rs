@@ -29,7 +29,7 @@ use freehold_domain::{Error, ErrorCode, ModelName};
 use freehold_inference::order::{AdapterFile, Order, ReadyReport, Report};
 use tokio::sync::Notify;
 
-pub use client::{ANSWER_BYTES_MAX, ClientError, WorkerClient, enter_lane, read_whole};
+pub use client::{ANSWER_BYTES_MAX, ClientError, WorkerClient, read_whole};
 use pool::{Pool, Turn};
 use process::Launcher;
 pub use upstream::UpstreamSpec;

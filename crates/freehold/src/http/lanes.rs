@@ -8,6 +8,7 @@
 use std::net::TcpStream as StdStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use freehold_control::lane::Lane;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -37,8 +38,8 @@ impl Lanes {
             let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_MAX).build()?;
             let (handle, ended) = (runtime.handle().clone(), end.clone());
             std::thread::Builder::new().name(format!("http-{number}")).spawn(move || {
-                freehold_control::workers::enter_lane(number);
-                runtime.block_on(ended.cancelled());
+                let lane = Lane::enter(number);
+                runtime.block_on(ended.run_until_cancelled(lane.run()));
                 runtime.shutdown_background();
             })?;
             Ok(handle)
