@@ -131,7 +131,9 @@ fn remove(connection: &Connection, id: &str, freed: &Freed) -> Result<(), StoreE
     connection.prepare_cached("DELETE FROM responses WHERE id = ?1")?.execute([id])?;
     let scopes = [Some(freed.tenant_id.to_string()), freed.key_id.map(|key| key.to_string())];
     for scope in scopes.iter().flatten() {
-        connection.prepare_cached("DELETE FROM storage WHERE scope_id = ?1 AND bytes = ?2")?.execute(params![scope, signed(freed.bytes)])?;
+        connection
+            .prepare_cached("DELETE FROM storage WHERE scope_id = ?1 AND bytes = ?2")?
+            .execute(params![scope, signed(freed.bytes)])?;
         connection
             .prepare_cached("UPDATE storage SET bytes = bytes - ?2 WHERE scope_id = ?1")?
             .execute(params![scope, signed(freed.bytes)])?;
