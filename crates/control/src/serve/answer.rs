@@ -16,6 +16,7 @@ use hyper::body::Frame;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::respond::Keeper;
 use super::upstream;
 use super::whole::Whole;
 use crate::billing::{Receipt, Ticket};
@@ -102,6 +103,9 @@ pub struct Answer {
     foreign: bool,
     /// Its text so far, where it must be a judgement: one that is none is not charged.
     judgement: Option<String>,
+    /// Stores it at its end, if it is to be stored; and what was stored.
+    keeper: Option<Box<Keeper>>,
+    kept: Option<String>,
     /// Nothing goes out after this.
     until: Pin<Box<Sleep>>,
     lease: Lease,
@@ -113,6 +117,8 @@ pub struct Finished {
     pub head: AnswerHead,
     /// The answer.
     pub answer: ChatAnswer,
+    /// What was stored of it, if it was: the response object in JSON.
+    pub kept: Option<String>,
     /// To be confirmed when the answer was handed over.
     pub receipt: Receipt,
 }
@@ -202,6 +208,8 @@ impl Answer {
             over: false,
             foreign: false,
             judgement: None,
+            keeper: None,
+            kept: None,
             until,
             lease,
         }
@@ -216,6 +224,11 @@ impl Answer {
     #[must_use]
     pub fn judging(self) -> Self {
         Self { judgement: Some(String::new()), ..self }
+    }
+
+    /// Stores the answer before its end is given out.
+    pub(super) fn keep(&mut self, keeper: Keeper) {
+        self.keeper = Some(Box::new(keeper));
     }
 
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
@@ -342,6 +355,12 @@ impl Answer {
             *events = vec![ChatEvent::Error(error)];
             return;
         }
+        if let Err(error) = self.store(events, usage.is_some()).await {
+            self.bill.end(UsageOutcome::Failed);
+            self.over = true;
+            *events = vec![ChatEvent::Error(error)];
+            return;
+        }
         let Some(((served, reported), ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
         match ticket.settle(UsageOutcome::Complete, served, reported).await {
             Ok(receipt) => {
@@ -358,6 +377,17 @@ impl Answer {
                 self.over = true;
             }
         }
+    }
+
+    /// Gathers what goes out, and stores it all when the end is among it.
+    async fn store(&mut self, events: &[ChatEvent], is_end: bool) -> Result<(), Error> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.see(events);
+        }
+        if is_end && let Some(keeper) = self.keeper.take() {
+            self.kept = Some(keeper.put().await?);
+        }
+        Ok(())
     }
 
     /// The account of an answer whose server gives none: the pieces that came, as a token each; of an answer that came
@@ -384,7 +414,7 @@ impl Answer {
             }
         }
         let receipt = self.receipt.take().ok_or_else(|| Error::internal("an answer that ended without its account"))?;
-        Ok(Finished { head: self.head, answer, receipt })
+        Ok(Finished { head: self.head, answer, kept: self.kept, receipt })
     }
 }
 

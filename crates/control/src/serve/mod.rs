@@ -10,6 +10,7 @@ mod answer;
 mod bounds;
 mod host;
 mod registry;
+mod respond;
 mod upstream;
 mod whole;
 

@@ -232,6 +232,8 @@ impl StreamEncoder {
             let fields = [("code", json!(code)), ("message", json!(fault.message)), ("param", json!(fault.param))];
             return self.emit("error", &fields, out);
         }
+        // What failed is not stored.
+        self.echo.set_store(false);
         let code = match fault.code {
             ErrorCode::RateLimited => "rate_limit_exceeded",
             code if code.http_status() < 500 => "invalid_prompt",
