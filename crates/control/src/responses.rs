@@ -305,3 +305,6 @@ fn line(row: &ResponseRow) -> Bytes {
     let (response, items) = (&row.response_json, &row.input_json);
     Bytes::from(format!("{{\"format\":\"{FORMAT}\",\"response\":{response},\"input_items\":{items}}}\n"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,11 +72,6 @@ impl Storage {
 }
 
 impl Place {
-    /// How many bytes are held.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// The limits that it was held under.
     pub(crate) fn max(&self) -> StorageMax {
         self.max

@@ -13,6 +13,7 @@ mod house;
 mod outside;
 mod people;
 mod readme;
+mod responses;
 mod routes;
 mod schema;
 mod sdk;

@@ -51,7 +51,7 @@ async fn export(State(app): State<App>, Caller(actor): Caller, Query(whose): Que
 }
 
 /// Deletes a stored response.
-#[utoipa::path(delete, path = "/responses/{response}", tag = "responses", params(("response" = String, Path, description = "Id.")), responses((status = 204), (status = "default", body = Refused)))]
+#[utoipa::path(delete, path = "/responses/{response}", tag = "responses", params(("response" = String, Path, description = "Id.")), responses((status = 204, description = "It is deleted."), (status = "default", body = Refused)))]
 async fn remove(State(app): State<App>, Caller(actor): Caller, Path(response): Path<String>) -> Result<StatusCode, Refusal> {
     app.control.delete_response(&actor, &response).await?;
     Ok(StatusCode::NO_CONTENT)
