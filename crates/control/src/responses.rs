@@ -132,6 +132,7 @@ impl Control {
     /// `storage_exhausted` for an answer that is larger than its place, where there is no more room.
     pub(crate) async fn keep_response(&self, new: NewResponse, response: String, mut place: Place) -> Result<(), Error> {
         let bytes = (response.len() + new.input.len()) as u64;
+        place.widen(self.storage_max(new.tenant, new.key).await?);
         place.reach(bytes)?;
         let now = self.now();
         let head = ResponseHead {
@@ -203,15 +204,20 @@ impl Control {
     pub async fn delete_response(&self, actor: &Actor, text: &str) -> Result<ResponseId, Error> {
         let tenant = self.storing_tenant(actor, None).await?;
         let id: ResponseId = text.parse().map_err(|_| missing(text))?;
+        if self.drop_response(tenant, id).await? { Ok(id) } else { Err(missing(text)) }
+    }
+
+    /// Deletes a tenant's response; false when there is none.
+    pub(crate) async fn drop_response(&self, tenant: TenantId, id: ResponseId) -> Result<bool, Error> {
         let alone = self.shared.storage.changing().await;
         let storage = Arc::clone(&self.shared.storage);
         let deleted = self.store(move |store| {
             let freed = store.delete_response(tenant, id)?;
             freed.iter().for_each(|freed| storage.free(freed));
             drop(alone);
-            Ok(freed)
+            Ok(freed.is_some())
         });
-        deleted.await?.map(|_| id).ok_or_else(|| missing(text))
+        Ok(deleted.await?)
     }
 
     /// The stored responses of a tenant, newest first, without their content.

@@ -77,6 +77,12 @@ impl Place {
         self.max
     }
 
+    /// Takes over limits that were raised meanwhile; what was admitted stays admitted where they were lowered.
+    pub(crate) fn widen(&mut self, now: StorageMax) {
+        self.max.tenant = self.max.tenant.max(now.tenant);
+        self.max.key = self.max.key.zip(now.key).map(|(before, now)| before.max(now));
+    }
+
     /// Holds as much as this, if there is room for what that is more.
     pub(crate) fn reach(&mut self, bytes: u64) -> Result<(), Error> {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else { return Ok(()) };

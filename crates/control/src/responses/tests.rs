@@ -129,6 +129,25 @@ async fn limits_of_tenants_and_keys_hold_and_are_shown() {
     limit(&fixture, false, 0).await;
     limit(&fixture, true, 1 << 20).await;
     assert_eq!(code(put(&fixture.control, &fixture.main, None, 1, 1).await), "storage_exhausted", "nothing may be stored");
+    // A limit that is raised while an answer is made is taken over; the room that others took meanwhile does not end it.
+    limit(&fixture, false, used + 1000).await;
+    let (tenant, key) = (crate::auth::own_tenant(&fixture.main).expect("a tenant"), fixture.main.key());
+    let place = fixture.control.hold_storage(tenant, key, 1000).await.expect("it just fits");
+    limit(&fixture, false, 8000).await;
+    let other = put(&fixture.control, &fixture.main, None, 2000, 2500).await.expect("there is room now");
+    let new = NewResponse {
+        id: ResponseId::from_uuid(fixture.control.new_uuid()),
+        tenant,
+        key,
+        previous: None,
+        model: "m".to_owned(),
+        input: "[]".to_owned(),
+    };
+    let id = new.id;
+    fixture.control.keep_response(new, "{}".to_owned(), place).await.expect("what was admitted is stored");
+    for id in [id, other] {
+        fixture.control.delete_response(&fixture.main, &id.to_string()).await.expect("deleted");
+    }
     limit(&fixture, false, 5000).await;
     // An answer that outgrows its place takes what room there is, and no more.
     put(&fixture.control, &fixture.main, None, 1000, 10).await.expect("there is room");

@@ -16,7 +16,7 @@ use hyper::body::Frame;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::respond::Keeper;
+use super::respond::{Keeper, Kept};
 use super::upstream;
 use super::whole::Whole;
 use crate::billing::{Receipt, Ticket};
@@ -105,7 +105,7 @@ pub struct Answer {
     judgement: Option<String>,
     /// Stores it at its end, if it is to be stored; and what was stored.
     keeper: Option<Box<Keeper>>,
-    kept: Option<String>,
+    kept: Option<Kept>,
     /// Nothing goes out after this.
     until: Pin<Box<Sleep>>,
     lease: Lease,
@@ -373,6 +373,9 @@ impl Answer {
             }
             Err(error) => {
                 // An end that is not on the disk must not leave the service.
+                if let Some(kept) = self.kept.take() {
+                    kept.take_back().await;
+                }
                 *events = vec![ChatEvent::Error(error)];
                 self.over = true;
             }
@@ -414,7 +417,7 @@ impl Answer {
             }
         }
         let receipt = self.receipt.take().ok_or_else(|| Error::internal("an answer that ended without its account"))?;
-        Ok(Finished { head: self.head, answer, kept: self.kept, receipt })
+        Ok(Finished { head: self.head, answer, kept: self.kept.map(Kept::into_text), receipt })
     }
 }
 

@@ -8,7 +8,7 @@
 
 use freehold_dialects::canonical::{AnswerHead, ChatEvent};
 use freehold_dialects::openai::responses::{Asked, Echo, Gathering};
-use freehold_domain::{Error, ErrorCode, ResponseId};
+use freehold_domain::{Error, ErrorCode, ResponseId, TenantId};
 use serde_json::Value;
 
 use super::answer::Answer;
@@ -38,17 +38,40 @@ pub(super) struct Keeper {
     draft: Draft,
 }
 
+/// An answer that is stored.
+pub(super) struct Kept {
+    control: Control,
+    tenant: TenantId,
+    id: ResponseId,
+    text: String,
+}
+
 impl Keeper {
     /// Takes in what goes out.
     pub(super) fn see(&mut self, events: &[ChatEvent]) {
         events.iter().for_each(|event| self.gathering.see(event));
     }
 
-    /// Stores the answer; its text, which is what a client is to get.
-    pub(super) async fn put(self) -> Result<String, Error> {
-        let response = self.gathering.response();
-        self.control.keep_response(self.draft.new, response.clone(), self.draft.place).await?;
-        Ok(response)
+    /// Stores the answer.
+    pub(super) async fn put(self) -> Result<Kept, Error> {
+        let text = self.gathering.response();
+        let (id, tenant) = (self.draft.new.id, self.draft.new.tenant);
+        self.control.keep_response(self.draft.new, text.clone(), self.draft.place).await?;
+        Ok(Kept { control: self.control, tenant, id, text })
+    }
+}
+
+impl Kept {
+    /// The response object, which is what a client is to get.
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
+    /// Takes back what was stored of an answer that failed after all.
+    pub(super) async fn take_back(self) {
+        if let Err(error) = self.control.drop_response(self.tenant, self.id).await {
+            tracing::error!(id = %self.id, context = error.context, "a failed answer stays stored");
+        }
     }
 }
 
