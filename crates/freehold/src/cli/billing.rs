@@ -422,13 +422,14 @@ fn show_limits(limits: &Value) {
     let used = &limits["in_use"];
     let count = |name: &str| output::cell(&limits[name]);
     let budget = |name: &str| if limits[name].is_null() { "-".to_owned() } else { amount(&limits[name]) };
+    let size = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), output::bytes);
     // A tenant without a limit of its own has the operator's.
     let stored = if limits["storage_bytes"].is_null() { &limits["storage_bytes_default"] } else { &limits["storage_bytes"] };
     let rows = vec![
         vec!["requests in a minute".to_owned(), count("requests_per_minute"), output::cell(&used["requests"])],
         vec!["tokens in a minute".to_owned(), count("tokens_per_minute"), output::cell(&used["tokens"])],
         vec!["requests at the same time".to_owned(), count("parallel"), output::cell(&used["parallel"])],
-        vec!["bytes stored".to_owned(), output::cell(stored), output::cell(&used["storage_bytes"])],
+        vec!["bytes stored".to_owned(), size(stored), size(&used["storage_bytes"])],
         vec!["money in a day".to_owned(), budget("budget_day"), amount(&used["day_spent"])],
         vec!["money in a month".to_owned(), budget("budget_month"), amount(&used["month_spent"])],
     ];

@@ -262,7 +262,7 @@ fn an_answer_whose_end_was_seen_is_there_after_a_kill() {
 
 #[test]
 fn hostile_ids_pages_and_inputs() {
-    let service = Service::with_model(&["body_limit=1MiB"]);
+    let service = Service::with_model(&[]);
     let id =
         text(&respond(&service, &service.key, &ask(json!([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}])))["id"]);
     for bad in
@@ -286,7 +286,6 @@ fn hostile_ids_pages_and_inputs() {
         assert_eq!(service.post(&service.key, "/v1/responses", &with(ask(json!("Hi")), "previous_response_id", bad)).0, 400);
     }
     assert_eq!(service.post(&service.key, "/v1/responses", &with(ask(json!("Hi")), "store", json!("yes"))).0, 400);
-    assert_eq!(service.post(&service.key, "/v1/responses", &ask(json!("x".repeat(2 << 20)))).0, 413);
     // What is refused later leaves nothing behind: no row, and no room that is held.
     let (status, refused) = service.post(&service.key, "/v1/responses", &ask(json!("word ".repeat(100_000))));
     assert_eq!((status, &refused["error"]["code"]), (400, &json!("context_length_exceeded")), "{refused}");
