@@ -16,7 +16,11 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(request) = embeddings::decode_request(bytes) {
         assert_eq!(embeddings::decode_request(&embeddings::encode_request(&request, &none)), Ok(request));
     }
-    let _ = responses::decode_request(bytes);
+    if let Ok(mut asked) = responses::decode_request(bytes) {
+        let (items, mut read) = (serde_json::Value::Array(asked.stored_items("req_1")).to_string(), Vec::new());
+        assert_eq!(responses::decode_turn(&items, "[]", &mut read), Ok(()));
+        assert!(asked.store == Some(false) || asked.request.messages.ends_with(&read));
+    }
     let _ = chat::decode_answer(bytes);
     let _ = completions::decode_answer(bytes);
     let _ = embeddings::decode_answer(bytes);

@@ -1,8 +1,9 @@
 """The console in Chromium against a running service: log in with a key, create one, chat, operate."""
 
+import json
 import os
 
-from page import BASE, Page, ask, start
+from page import BASE, Page, ask, call, downloaded, start
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -11,7 +12,7 @@ OPERATOR_KEY = os.environ["FREEHOLD_TEST_OPERATOR_KEY"]
 MODEL = os.environ["FREEHOLD_TEST_MODEL"]
 STARTER = os.environ["FREEHOLD_TEST_STARTER"]
 OUTSIDE = ["/", "/login", "/forgot", "/reset", "/verify"]
-TENANT = ["/playground", "/usage", "/limits", "/billing", "/team"]
+TENANT = ["/playground", "/usage", "/responses", "/limits", "/billing", "/team"]
 CUSTOMER = ["/", "/keys", "/prices", "/trail", "/account", *TENANT]
 # Those of a tenant too: they say so.
 OPERATOR = [f"/operator{page}" for page in ("", "/models", "/tenants", "/billing", "/admission", "/revenue")] + ["/keys", "/prices", "/trail", "/account", *TENANT]
@@ -105,6 +106,32 @@ def chat(page):
     page.until(lambda: not page.driver.find_elements(By.CSS_SELECTOR, "dialog"), "the dialog is closed")
 
 
+def stored(page):
+    """What a client has stored is listed, looked at, taken along and deleted."""
+    page.open("/responses")
+    page.says("Nothing is stored")
+    page.check()
+    for text in (HOSTILE, "Say hello."):
+        assert call("/v1/responses", KEY, {"model": MODEL, "input": text, "max_output_tokens": 8})[0] == 200
+    page.open("/responses")
+    rows = lambda: page.driver.find_elements(By.CSS_SELECTOR, "table[aria-label='Stored responses'] tbody tr")
+    assert len(rows()) == 2 and "1.0 GiB" in page.driver.find_element(By.CSS_SELECTOR, ".rank").text, page.driver.page_source
+    page.check()
+    rows()[1].find_element(By.CSS_SELECTOR, "button").click()
+    page.says(HOSTILE)
+    page.check()
+    page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    page.until(lambda: not page.driver.find_elements(By.CSS_SELECTOR, "dialog"), "the dialog is closed")
+    page.press("Export all")
+    lines = [json.loads(line) for line in downloaded("responses.ndjson").splitlines()]
+    assert [line["input_items"][0]["content"][0]["text"] for line in lines] == [HOSTILE, "Say hello."], lines
+    for left in (1, 0):
+        rows()[0].find_elements(By.CSS_SELECTOR, "button")[1].click()
+        page.press("Delete the response")
+        page.until(lambda: len(rows()) == left, "it is gone")
+    page.says("Nothing is stored")
+
+
 def visit(page, paths):
     for path in paths:
         page.open(path)
@@ -189,6 +216,7 @@ try:
     stranger(tab)
     keys(tab)
     chat(tab)
+    stored(tab)
     visit(tab, CUSTOMER)
     operate(tab)
     visit(tab, OPERATOR)

@@ -100,6 +100,29 @@ def responses():
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == answer.output_text
     assert events[0].type == "response.created" and events[-1].type == f"response.{answer.status}", events[-1]
     assert events[-1].response.output_text == answer.output_text
+    assert answer.store and client.responses.retrieve(answer.id).output_text == answer.output_text
+    assert events[-1].response.store and client.responses.retrieve(events[-1].response.id).output_text == answer.output_text
+    [item] = client.responses.input_items.list(answer.id).data
+    assert item.role == "user" and item.content[0].text == "Say hello.", item
+    follow = client.responses.create(model=MODEL, input=[{"role": "user", "content": f"Again, {n}."} for n in range(5)], previous_response_id=answer.id, max_output_tokens=8, temperature=0)
+    assert follow.previous_response_id == answer.id and follow.usage.input_tokens > answer.usage.input_tokens + answer.usage.output_tokens, follow
+    listed = [item.content[0].text for item in client.responses.input_items.list(follow.id, limit=2, order="asc")]
+    assert listed == [f"Again, {n}." for n in range(5)], listed
+    client.responses.delete(answer.id)
+    for gone in (lambda: client.responses.retrieve(answer.id), lambda: client.responses.delete(answer.id)):
+        try:
+            gone()
+            raise AssertionError("it is deleted")
+        except openai.NotFoundError:
+            pass
+    for lost in (answer.id, follow.id):
+        try:
+            client.responses.create(model=MODEL, input="Go on.", previous_response_id=lost)
+            raise AssertionError("its conversation is broken")
+        except openai.BadRequestError as error:
+            assert (error.code, error.param) == ("previous_response_not_found", "previous_response_id"), error
+    unstored = client.responses.create(model=MODEL, input="Say hello.", max_output_tokens=4, store=False)
+    assert unstored.store is False
     called = client.responses.create(
         model=MODEL, input="Weather in Rome?", tools=[{"type": "function", **TOOLS[0]["function"]}], tool_choice="required", max_output_tokens=80, temperature=0
     )

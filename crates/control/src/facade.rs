@@ -22,6 +22,7 @@ use crate::people::token::Token;
 use crate::seal::Seal;
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::storage::Storage;
 
 /// The use cases of one service. Clones share everything.
 #[derive(Clone)]
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) operations: LiveOperations,
     pub(crate) people: People,
     pub(crate) billing: Billing,
+    pub(crate) storage: Arc<Storage>,
     /// Held by whoever adds or removes the files of a model or an adapter.
     pub(crate) model_files: tokio::sync::Mutex<()>,
 }
@@ -105,6 +107,7 @@ impl Control {
             operations: LiveOperations::default(),
             people,
             billing,
+            storage: Arc::default(),
             model_files: tokio::sync::Mutex::new(()),
         });
         billing::start(&shared).map_err(OpenError::Thread)?;

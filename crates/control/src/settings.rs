@@ -25,6 +25,23 @@ pub struct Settings {
     pub people: PeopleSettings,
     /// What is set about billing.
     pub billing: BillingSettings,
+    /// What is set about what tenants store.
+    pub storage: StorageSettings,
+}
+
+/// What is set about what tenants store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// Most bytes that a tenant without a limit of its own stores.
+    pub bytes_default: u64,
+    /// Days that a response is stored, 1 at least.
+    pub response_days: u32,
+}
+
+impl Default for StorageSettings {
+    fn default() -> Self {
+        Self { bytes_default: 1 << 30, response_days: 30 }
+    }
 }
 
 impl fmt::Debug for Settings {
@@ -38,6 +55,7 @@ impl fmt::Debug for Settings {
             .field("task_threads", &self.task_threads)
             .field("people", &self.people)
             .field("billing", &self.billing)
+            .field("storage", &self.storage)
             .finish()
     }
 }

@@ -46,6 +46,8 @@ codes! {
     InvalidToken = "invalid_token", 400;
     /// Prompt and answer together do not fit the model's context.
     ContextLengthExceeded = "context_length_exceeded", 400;
+    /// The response that a request goes on from, or one before it, is not stored, or is not for this caller.
+    PreviousResponseNotFound = "previous_response_not_found", 400;
     /// No key was sent, or one that does not exist, was revoked or has expired.
     InvalidApiKey = "invalid_api_key", 401;
     /// Nobody is logged in: no session was sent, or one that has ended.
@@ -62,6 +64,8 @@ codes! {
     BudgetExhausted = "budget_exhausted", 402;
     /// The key is good, but not for this action.
     PermissionDenied = "permission_denied", 403;
+    /// What the tenant or the key may store does not hold what this request asks to be stored.
+    StorageExhausted = "storage_exhausted", 403;
     /// There is no such model, or none that this key may use.
     ModelNotFound = "model_not_found", 404;
     /// There is no such thing, or none that this caller may see.

@@ -134,6 +134,10 @@ typed_id!(
     /// One request to an API.
     RequestId, "req", "a", "request"
 );
+typed_id!(
+    /// A stored response: it has the bits of the request that it answers.
+    ResponseId, "resp_req", "a", "response"
+);
 
 typed_id!(
     /// A person who logs in.

@@ -16,8 +16,8 @@ pub mod timestamp;
 pub use email::{Email, EmailError};
 pub use error::{Error, ErrorCode};
 pub use id::{
-    AccountId, AdapterId, EventId, HoldId, InviteId, InvoiceId, KeyId, ModelId, OperationId, PriceListId, RequestId, TenantId, TransferId,
-    UsageId, UserId, VoucherId, WaitingId,
+    AccountId, AdapterId, EventId, HoldId, InviteId, InvoiceId, KeyId, ModelId, OperationId, PriceListId, RequestId, ResponseId, TenantId,
+    TransferId, UsageId, UserId, VoucherId, WaitingId,
 };
 pub use money::{Currency, Money, MoneyError, NANO_PER_UNIT, NanoUnits};
 pub use name::{ModelName, ModelRef, NameError, TenantName};

@@ -175,6 +175,10 @@ options! {
     usage_flush_ms: u32 = 0;
     /// Days that single usage records are kept, 62 at least; sums by day and invoices stay.
     usage_retention_days: u32 = 400;
+    /// Most bytes that a tenant stores (responses, with what was asked), where no limit `storage_bytes` of its own is set.
+    storage_bytes_default: Bytes = Bytes(1 << 30);
+    /// Days that a response is stored, 1 at least; those that are stored already keep the time that they were given.
+    response_retention_days: u32 = 30;
     /// Send budget alerts to addresses of this machine and of private networks too.
     webhook_private: bool = false;
     /// Write prompts and answers to the log.

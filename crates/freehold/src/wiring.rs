@@ -171,6 +171,7 @@ fn settings(options: &Options, address: &str) -> anyhow::Result<Settings> {
         task_threads: options.threads.0,
         people: options.people(address)?,
         billing: options.billing(),
+        storage: options.storage(),
     })
 }
 
@@ -233,6 +234,9 @@ async fn upkeep(control: Control) {
         }
         if let Err(error) = control.keep_billing().await {
             tracing::warn!(message = error.message, context = error.context, "old usage is not forgotten");
+        }
+        if let Err(error) = control.forget_responses().await {
+            tracing::warn!(message = error.message, context = error.context, "expired responses are not deleted");
         }
         if let Err(error) = control.forget_ended().await {
             tracing::warn!(message = error.message, context = error.context, "what has ended is not forgotten");

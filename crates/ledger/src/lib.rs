@@ -15,6 +15,7 @@ pub mod gate;
 pub mod invoices;
 pub mod limits;
 pub mod prices;
+pub mod storage;
 pub mod tax;
 pub mod usage;
 
@@ -23,5 +24,6 @@ pub use calendar::Month;
 pub use gate::{Entry, Gate, Refusal, Settled, Settlement};
 pub use limits::{Admitted, Alert, Ask, Limiter, Limits, Refused, Scope};
 pub use prices::{PriceList, Prices, TokenPrice};
+pub use storage::{Shelf, Shelves};
 pub use tax::{Tax, TaxRate, Treatment};
 pub use usage::{Quantities, Subject, Usage, UsageOutcome, UsageRecord, UsageState, bill};

@@ -31,6 +31,8 @@ pub struct Limits {
     pub tokens_per_minute: Option<u64>,
     /// Requests at the same time.
     pub parallel: Option<u32>,
+    /// Bytes that are stored.
+    pub storage_bytes: Option<u64>,
     /// Money in a day (UTC).
     pub budget_day: Option<NanoUnits>,
     /// Money in a month (UTC).
@@ -93,6 +95,8 @@ pub enum LimitKind {
     TokensPerMinute,
     /// Requests at the same time.
     Parallel,
+    /// Bytes stored.
+    StorageBytes,
     /// Money in a day.
     BudgetDay,
     /// Money in a month.
@@ -106,6 +110,7 @@ impl LimitKind {
             Self::RequestsPerMinute => "requests_per_minute",
             Self::TokensPerMinute => "tokens_per_minute",
             Self::Parallel => "parallel",
+            Self::StorageBytes => "storage_bytes",
             Self::BudgetDay => "budget_day",
             Self::BudgetMonth => "budget_month",
         }

@@ -67,6 +67,12 @@ pub enum StoreError {
         /// The limit.
         limit: u32,
     },
+    /// It would be more than may be stored.
+    #[error("no more than {limit} bytes may be stored")]
+    StorageFull {
+        /// The limit.
+        limit: u64,
+    },
     /// Nobody more may wait.
     #[error("the waiting list has its {limit} places taken")]
     ListFull {
@@ -134,6 +140,10 @@ impl From<StoreError> for Error {
             StoreError::LimitReached { limit } => {
                 Error::new(ErrorCode::Conflict, format!("There may be at most {limit}: remove one that is no longer used first."))
             }
+            StoreError::StorageFull { limit } => Error::new(
+                ErrorCode::StorageExhausted,
+                format!("No more than {limit} bytes may be stored: delete stored responses, or have the limit `storage_bytes` raised."),
+            ),
             StoreError::ListFull { .. } => Error::new(
                 ErrorCode::SignupClosed,
                 "The waiting list is full: try again when the operator has let people in, or ask there for an invitation.",

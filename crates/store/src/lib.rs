@@ -1,4 +1,5 @@
-//! What is persisted: tenants, keys, models, adapters, operations, people, and the trail of what was done.
+//! What is persisted: tenants, keys, models, adapters, operations, people, stored responses,
+//! and the trail of what was done.
 //!
 //! One SQLite database in the data directory, in WAL mode, with one connection that writes and one that reads. The
 //! interface is synchronous: callers in async code use `spawn_blocking`. Times, ids and hashes are handed in; the
@@ -28,6 +29,7 @@ mod migrate;
 mod models;
 mod operations;
 mod prices;
+mod responses;
 mod runs;
 mod sessions;
 mod taxes;
@@ -54,6 +56,7 @@ pub use limits::LimitsRow;
 pub use migrate::SCHEMA_VERSION;
 pub use models::ModelRow;
 pub use operations::{Failure, OperationRow, OperationState, Outcome};
+pub use responses::{Chain, ChainMax, Freed, Link, ResponseHead, ResponseRow, StorageMax};
 pub use runs::{LeftOver, RunRow};
 pub use sessions::{OpenedWith, SessionFound, SessionRow};
 pub use taxes::{BuyerRow, TaxChoice, TaxRuleRow};

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0003_billing.sql"),
     include_str!("../migrations/sqlite/0004_upstreams.sql"),
     include_str!("../migrations/sqlite/0005_sell.sql"),
+    include_str!("../migrations/sqlite/0006_responses.sql"),
 ];
 
 /// The schema version that this program writes.

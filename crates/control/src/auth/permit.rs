@@ -15,6 +15,8 @@ use super::{Actor, TenantCaller, UserCaller, model_not_found, not_found};
 pub enum Action<'a> {
     /// Let a model compute.
     UseModel(&'a ModelName),
+    /// Read, go on from, list, export and delete the stored responses of a tenant.
+    UseResponses(TenantId),
     /// See a model in a list, or what is known of it.
     SeeModel(&'a ModelName),
     /// Add, remove, pin and unpin models and adapters.
@@ -112,6 +114,7 @@ fn demand(action: Action<'_>) -> Demand<'_> {
     match action {
         Action::UseModel(model) => Demand::Model(model, Right::UseModels),
         Action::SeeModel(model) => Demand::Model(model, Right::Read),
+        Action::UseResponses(tenant) => Demand::Tenant(tenant, Right::UseModels, "response"),
         Action::ManageModels
         | Action::ManageOperations
         | Action::SeeService
@@ -141,6 +144,9 @@ pub fn permit(actor: &Actor, action: Action<'_>) -> Result<(), Error> {
         Actor::Operator { .. } => match action {
             Action::UseModel(_) => {
                 Err(denied("An operator manages the service and does not use models: use a tenant's API key (`freehold key create`)."))
+            }
+            Action::UseResponses(_) => {
+                Err(denied("What a tenant has stored is its own: be a member of it (owner or developer), or use its API key."))
             }
             _ => Ok(()),
         },

@@ -1,5 +1,7 @@
 //! Limits and budgets of tenants and keys.
 
+use std::sync::Arc;
+
 use freehold_domain::{Currency, Error, KeyId, NanoUnits, TenantId};
 use freehold_ledger::Limits;
 use freehold_store::{KeyOwner, LimitsRow};
@@ -36,6 +38,9 @@ pub struct LimitsChange {
     /// Requests at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u32>,
+    /// Bytes that are stored: responses, with what was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_bytes: Option<u64>,
     /// Money in a day (UTC), in nano-units.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^[0-9]{1,18}$", example = "5000000000")]
@@ -65,6 +70,9 @@ pub struct LimitsShown {
     /// Requests at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u32>,
+    /// Bytes that are stored: responses, with what was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_bytes: Option<u64>,
     /// Money in a day (UTC), in nano-units.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "5000000000")]
@@ -96,6 +104,9 @@ pub struct LimitsView {
     /// What alerts are signed with; for who may change the limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
+    /// What holds for a tenant that has no `storage_bytes` of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_bytes_default: Option<u64>,
     /// What is used now.
     pub in_use: InUseView,
     /// The currency of the budgets.
@@ -112,6 +123,8 @@ pub struct InUseView {
     pub tokens: u64,
     /// Requests that are running.
     pub parallel: u32,
+    /// Bytes that are stored.
+    pub storage_bytes: u64,
     /// Spent today.
     #[schema(value_type = String)]
     pub day_spent: NanoUnits,
@@ -123,11 +136,15 @@ pub struct InUseView {
     pub held: NanoUnits,
 }
 
+/// The limits of a tenant, and of a key that has some.
+type InForce = (Arc<Limits>, Option<Arc<Limits>>);
+
 fn read(change: &LimitsChange) -> Result<LimitsRow, Error> {
     let limits = Limits {
         requests_per_minute: change.requests_per_minute,
         tokens_per_minute: change.tokens_per_minute,
         parallel: change.parallel,
+        storage_bytes: change.storage_bytes,
         budget_day: change.budget_day,
         budget_month: change.budget_month,
         alert_at_percent: change.alert_at_percent.clone(),
@@ -148,6 +165,7 @@ fn show(row: LimitsRow) -> LimitsShown {
         requests_per_minute: row.limits.requests_per_minute,
         tokens_per_minute: row.limits.tokens_per_minute,
         parallel: row.limits.parallel,
+        storage_bytes: row.limits.storage_bytes,
         budget_day: row.limits.budget_day,
         budget_month: row.limits.budget_month,
         alert_at_percent: row.limits.alert_at_percent,
@@ -164,7 +182,7 @@ impl Control {
         let (tenant, key) = self.limited(actor, tenant, key).await?;
         self.load_account(tenant, key).await?;
         let row = self.store(move |store| store.limits(tenant, key)).await?.unwrap_or_default();
-        self.limits_view(actor, tenant, key, row)
+        self.limits_view(actor, tenant, key, row).await
     }
 
     /// Sets the limits of a tenant, or of one of its keys. They hold for the next request.
@@ -190,7 +208,7 @@ impl Control {
             self.store(move |store| store.set_limits(tenant, key, &stored, now, said(&event))).await?;
             self.shared.billing.meter().set_limits(tenant, key, row.limits.clone());
         }
-        self.limits_view(actor, tenant, key, row)
+        self.limits_view(actor, tenant, key, row).await
     }
 
     /// Whose limits are meant, once it is clear that the actor may see them.
@@ -212,7 +230,19 @@ impl Control {
         Ok((owner, Some(id)))
     }
 
-    fn limits_view(&self, actor: &Actor, tenant: TenantId, key: Option<KeyId>, row: LimitsRow) -> Result<LimitsView, Error> {
+    /// The limits of a tenant and a key that hold now.
+    pub(crate) async fn limits_in_force(&self, tenant: TenantId, key: Option<KeyId>) -> Result<InForce, Error> {
+        loop {
+            let found = self.shared.billing.meter().limits(tenant, key);
+            match found {
+                Some(limits) => return Ok(limits),
+                None => self.load_account(tenant, key).await?,
+            }
+        }
+    }
+
+    async fn limits_view(&self, actor: &Actor, tenant: TenantId, key: Option<KeyId>, row: LimitsRow) -> Result<LimitsView, Error> {
+        let stored = self.shelf(tenant, key).await?;
         let in_use = self.shared.billing.meter().in_use(self.now(), tenant, key);
         // An address can have a secret in it, as many services' webhooks do.
         let may_change = permit(actor, Action::ManageBilling(tenant)).is_ok();
@@ -223,10 +253,12 @@ impl Control {
             key,
             limits: show(row),
             webhook_secret: has_webhook.then(|| webhooks::tenant_secret(&self.shared.billing.webhook_secret, tenant)),
+            storage_bytes_default: key.is_none().then_some(self.settings().storage.bytes_default),
             in_use: InUseView {
                 requests: in_use.requests,
                 tokens: in_use.tokens,
                 parallel: in_use.parallel,
+                storage_bytes: stored.used,
                 day_spent: in_use.day_spent,
                 month_spent: in_use.month_spent,
                 held: in_use.month_held,

@@ -88,6 +88,12 @@ impl Meter {
             && key.is_none_or(|key| self.keys.contains_key(&key) && knows(Scope::Key(key)))
     }
 
+    /// The limits of a tenant and a key, if they are in memory.
+    pub fn limits(&self, tenant: TenantId, key: Option<KeyId>) -> Option<(Arc<Limits>, Option<Arc<Limits>>)> {
+        let of_key = key.map(|key| self.keys.get(&key)).map_or(Some(None), |found| found.cloned())?;
+        Some((Arc::clone(self.tenants.get(&tenant)?), of_key))
+    }
+
     /// Brings a tenant, and a key of it, into memory. What is there already stays.
     pub fn load(&mut self, now: Timestamp, loaded: Loaded) -> Result<(), LedgerError> {
         if self.gate.book.account(loaded.account.id).is_err() {

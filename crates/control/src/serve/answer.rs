@@ -16,6 +16,7 @@ use hyper::body::Frame;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::respond::{Keeper, Kept};
 use super::upstream;
 use super::whole::Whole;
 use crate::billing::{Receipt, Ticket};
@@ -102,6 +103,9 @@ pub struct Answer {
     foreign: bool,
     /// Where it must be a judgement: one that is none is not charged.
     judgement: Option<Judgement>,
+    /// Stores it at its end, if it is to be stored; and what was stored.
+    keeper: Option<Box<Keeper>>,
+    kept: Option<Kept>,
     /// Nothing goes out after this.
     until: Pin<Box<Sleep>>,
     lease: Lease,
@@ -120,6 +124,8 @@ pub struct Finished {
     pub head: AnswerHead,
     /// The answer.
     pub answer: ChatAnswer,
+    /// What was stored of it, if it was: the response object in JSON.
+    pub kept: Option<String>,
     /// To be confirmed when the answer was handed over.
     pub receipt: Receipt,
 }
@@ -209,6 +215,8 @@ impl Answer {
             over: false,
             foreign: false,
             judgement: None,
+            keeper: None,
+            kept: None,
             until,
             lease,
         }
@@ -217,6 +225,11 @@ impl Answer {
     /// Another server is at it, if that is so.
     pub(super) fn of_foreign(self, foreign: bool) -> Self {
         Self { foreign, ..self }
+    }
+
+    /// Stores the answer before its end is given out.
+    pub(super) fn keep(&mut self, keeper: Keeper) {
+        self.keeper = Some(Box::new(keeper));
     }
 
     /// The receipt, once the last event was given out. To be confirmed when it was handed over.
@@ -348,6 +361,12 @@ impl Answer {
                 }
             }
         }
+        if let Err(error) = self.store(events, usage.is_some()).await {
+            self.bill.end(UsageOutcome::Failed);
+            self.over = true;
+            *events = vec![ChatEvent::Error(error)];
+            return;
+        }
         let Some(((served, reported), ticket)) = usage.zip(self.bill.ticket.take_if(|_| usage.is_some())) else { return };
         match ticket.settle(UsageOutcome::Complete, served, reported).await {
             Ok(receipt) => {
@@ -360,10 +379,24 @@ impl Answer {
             }
             Err(error) => {
                 // An end that is not on the disk must not leave the service.
+                if let Some(kept) = self.kept.take() {
+                    kept.take_back().await;
+                }
                 *events = vec![ChatEvent::Error(error)];
                 self.over = true;
             }
         }
+    }
+
+    /// Gathers what goes out, and stores it all when the end is among it.
+    async fn store(&mut self, events: &[ChatEvent], is_end: bool) -> Result<(), Error> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.see(events);
+        }
+        if is_end && let Some(keeper) = self.keeper.take() {
+            self.kept = Some(keeper.put().await?);
+        }
+        Ok(())
     }
 
     /// The account of an answer whose server gives none: the pieces that came, as a token each; of an answer that came
@@ -381,7 +414,7 @@ impl Answer {
     /// What ended it early.
     pub async fn whole(mut self) -> Result<Finished, Error> {
         let (answer, receipt) = self.gather().await?;
-        Ok(Finished { head: self.head, answer, receipt })
+        Ok(Finished { head: self.head, answer, kept: self.kept.map(Kept::into_text), receipt })
     }
 
     /// The verdict of a guard model, and the receipt to be confirmed when it was handed over. An answer that is no judgement

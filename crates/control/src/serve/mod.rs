@@ -10,6 +10,7 @@ mod answer;
 mod bounds;
 mod host;
 mod registry;
+mod respond;
 mod upstream;
 mod whole;
 
@@ -130,7 +131,8 @@ impl Serving {
             wire.model = to.model;
             openai::chat::encode_request(&wire, &to.extensions)
         };
-        self.stream(actor, &model, route, call, ask).await
+        // Boxed: it is large, and each layer above would move all of it.
+        Box::pin(self.stream(actor, &model, route, call, ask)).await
     }
 
     /// Continues texts.
@@ -150,7 +152,8 @@ impl Serving {
             wire.model = to.model;
             openai::completions::encode_request(&wire, &to.extensions)
         };
-        self.stream(actor, &model, route, call, ask).await
+        // Boxed: it is large, and each layer above would move all of it.
+        Box::pin(self.stream(actor, &model, route, call, ask)).await
     }
 
     /// Turns texts into vectors. The receipt is to be confirmed when the answer was handed over.

@@ -23,8 +23,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::{TcpStream, UnixStream};
 use tower::ServiceExt;
 
-use crate::lane::{self, LANES_MAX};
 use super::wire::{Failure, Pool, WireBody};
+use crate::lane::{self, LANES_MAX};
 
 /// Most bytes of an answer that is read whole.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;

@@ -74,6 +74,8 @@ async fn the_table_of_permissions() {
     for (action, operator, tenant) in [
         (Action::UseModel(&model), "permission_denied", "ok"),
         (Action::SeeModel(&model), "ok", "ok"),
+        (Action::UseResponses(own), "permission_denied", "ok"),
+        (Action::UseResponses(theirs), "permission_denied", "not_found"),
         (Action::ManageModels, "ok", "permission_denied"),
         (Action::ManageOperations, "ok", "permission_denied"),
         (Action::SeeService, "ok", "permission_denied"),

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use freehold_control::bootstrap::{Credentials, Start};
 use freehold_control::clock::Clock;
 use freehold_control::keys::{KeyWithSecret, NewKey};
-use freehold_control::{Actor, BillingSettings, Control, PeopleSettings, Settings};
+use freehold_control::{Actor, BillingSettings, Control, PeopleSettings, Settings, StorageSettings};
 use freehold_domain::{Error, Timestamp};
 use tempfile::TempDir;
 
@@ -62,6 +62,7 @@ pub(crate) fn settings(dir: &TempDir) -> Settings {
         task_threads: Some(1),
         people: PeopleSettings::default(),
         billing: BillingSettings::default(),
+        storage: StorageSettings::default(),
     }
 }
 

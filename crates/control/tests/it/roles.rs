@@ -34,6 +34,7 @@ fn roles_and_scopes() {
     // For owner, developer, billing, viewer; for keys with inference, read, manage. `y`: may.
     for (action, expected) in [
         (Action::UseModel(&model), "yy-- y--"),
+        (Action::UseResponses(own), "yy-- y--"),
         (Action::SeeModel(&model), "yyyy yyy"),
         (Action::ManageModels, "---- ---"),
         (Action::ManageOperations, "---- ---"),
@@ -78,6 +79,7 @@ fn another_tenant_does_not_exist() {
     let me = UserId::from_uuid(Uuid::from_u128(7));
     for action in [
         Action::SeeTenant(theirs),
+        Action::UseResponses(theirs),
         Action::ChangeTenant(theirs),
         Action::SeeKeys(owner),
         Action::CreateKey(owner),

@@ -256,7 +256,9 @@ fn openai_models_and_errors() {
 #[test]
 fn openai_responses() {
     let file = std::fs::read(folder().join("openai.responses.request.json")).unwrap();
-    let (request, echo) = responses::decode_request(&file).unwrap();
+    let responses::Asked { request, mut echo, store, previous, .. } = responses::decode_request(&file).unwrap();
+    assert_eq!((store, previous.as_deref()), (Some(true), Some("resp_0198c0dd")));
+    echo.set_store(true);
     let expected = ChatRequest {
         messages: vec![
             Message::text(Role::System, "Be brief."),
@@ -290,12 +292,35 @@ fn openai_responses() {
         let whole = responses::encode_answer(&head(), &echo, &answer(events.clone()));
         check(&format!("openai.responses.{name}.answer.json"), &whole);
         check(&format!("openai.responses.{name}.sse"), &stream_responses(&echo, &events));
+        let mut gathering = responses::Gathering::new(head(), echo.clone());
+        events.iter().for_each(|event| gathering.see(event));
+        assert_eq!(gathering.response().into_bytes(), whole, "what is stored is what is answered");
     }
     check("openai.responses.failed.sse", &stream_responses(&echo, &failed_events()));
     check("openai.responses.refused.sse", &stream_responses(&echo, &failed_events()[2..]));
     let mut cut = plain(text_events());
     cut[3] = ChatEvent::Finish { choice: 0, reason: FinishReason::Length };
     check("openai.responses.incomplete.sse", &stream_responses(&echo, &cut));
+}
+
+#[test]
+fn openai_responses_stored() {
+    let file = std::fs::read(folder().join("openai.responses.request.json")).unwrap();
+    let mut asked = responses::decode_request(&file).unwrap();
+    let messages = asked.request.messages.clone();
+    let items = Value::Array(asked.stored_items("req_1"));
+    check_value("openai.responses.items.json", &responses::encode_items(&items.to_string(), &Default::default()).unwrap());
+    let calls: Value = serde_json::from_slice(&std::fs::read(folder().join("openai.responses.calls.answer.json")).unwrap()).unwrap();
+    let mut turn = Vec::new();
+    responses::decode_turn(&items.to_string(), &calls["output"].to_string(), &mut turn).unwrap();
+    assert_eq!(turn[..messages.len() - 1], messages[1..], "what was asked, without the instructions");
+    let calls_made: usize = turn[messages.len() - 1..].iter().map(|message| message.tool_calls.len()).sum();
+    assert!(calls_made > 0, "{turn:?}");
+    asked.follow(turn.clone());
+    assert_eq!(asked.request.messages[0], messages[0], "the instructions are those of the request at hand");
+    assert_eq!(asked.request.messages[1..=turn.len()], turn[..]);
+    assert_eq!(asked.request.messages[turn.len() + 1..], messages[1..]);
+    check_value("openai.responses.deleted.json", &responses::encode_deleted("resp_1"));
 }
 
 fn stream_responses(echo: &responses::Echo, events: &[ChatEvent]) -> Vec<u8> {

@@ -244,8 +244,11 @@ fn responses_fields() {
         (json!({"input": null}), InvalidRequest, "input", "required"),
         (json!({"input": []}), InvalidRequest, "input", "empty"),
         (json!({"input": [{"type": "reasoning", "summary": []}]}), InvalidRequest, "input", "at least one message"),
-        (json!({"previous_response_id": "resp_1"}), UnsupportedFeature, "previous_response_id", "whole conversation"),
-        (json!({"conversation": "conv_1"}), UnsupportedFeature, "conversation", "whole conversation"),
+        (json!({"previous_response_id": 1}), InvalidRequest, "previous_response_id", "a string"),
+        (json!({"previous_response_id": ""}), InvalidRequest, "previous_response_id", "empty"),
+        (json!({"previous_response_id": "x".repeat(129)}), InvalidRequest, "previous_response_id", "at most 128"),
+        (json!({"store": "yes"}), InvalidRequest, "store", "true or false"),
+        (json!({"conversation": "conv_1"}), UnsupportedFeature, "conversation", "`previous_response_id`"),
         (json!({"background": true}), UnsupportedFeature, "background", "use `stream`"),
         (json!({"prompt": {"id": "p"}}), UnsupportedFeature, "prompt", "`instructions`"),
         (json!({"truncation": "auto"}), UnsupportedFeature, "truncation", "shorten"),
@@ -320,6 +323,9 @@ fn what_makes_no_difference_is_accepted() {
     ]});
     let request = chat::decode_request(&with(base(), echoed)).unwrap();
     assert_eq!((request.messages[0].role, request.messages[1].role), (Role::System, Role::Assistant));
-    let body = json!({"model": "m", "input": "hi", "store": true, "previous_response_id": null, "background": false, "reasoning": {}});
-    assert!(responses::decode_request(&serde_json::to_vec(&body).unwrap()).is_ok());
+    for store in [json!(null), json!(true), json!(false)] {
+        let body = json!({"model": "m", "input": "hi", "store": store, "previous_response_id": null, "background": false, "reasoning": {}});
+        let asked = responses::decode_request(&serde_json::to_vec(&body).unwrap()).unwrap();
+        assert_eq!((asked.store, asked.previous), (store.as_bool(), None));
+    }
 }

@@ -90,7 +90,15 @@ proptest! {
         if let Ok(request) = llama::moderations::decode_request(&bytes) {
             prop_assert_eq!(llama::moderations::decode_request(&llama::moderations::encode_request(&request)), Ok(request));
         }
-        let _ = responses::decode_request(&bytes);
+        if let Ok(mut asked) = responses::decode_request(&bytes) {
+            // What is stored of it is read back as it was asked.
+            let (items, mut read) = (serde_json::Value::Array(asked.stored_items("req_1")).to_string(), Vec::new());
+            prop_assert_eq!(responses::decode_turn(&items, "[]", &mut read), Ok(()));
+            if asked.store != Some(false) {
+                prop_assert!(asked.request.messages.ends_with(&read), "{:?} and {:?}", asked.request.messages, read);
+                prop_assert!(asked.request.messages.len() - read.len() <= 1, "the instructions at most");
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ import { models } from "./pages/models.js";
 import { forgot, reset } from "./pages/password.js";
 import { playground } from "./pages/playground.js";
 import { prices } from "./pages/prices.js";
+import { responses } from "./pages/responses.js";
 import { revenue } from "./pages/revenue.js";
 import { service } from "./pages/service.js";
 import { invite, signup, verify } from "./pages/signup.js";
@@ -42,6 +43,7 @@ const PAGES = [
   { path: "/playground", title: "Playground", page: playground },
   { path: "/keys", title: "Keys", page: keys },
   { path: "/usage", title: "Usage and spend", page: usage },
+  { path: "/responses", title: "Stored responses", page: responses },
   { path: "/limits", title: "Limits and budgets", page: limits },
   { path: "/billing", title: "Billing", page: billing },
   { path: "/billing/:invoice", title: "Invoice", page: invoice, under: "/billing" },

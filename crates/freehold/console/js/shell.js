@@ -15,6 +15,7 @@ const SECTIONS = [
       ["/playground", "Playground", "chat"],
       ["/keys", "Keys", "key"],
       ["/usage", "Usage and spend", "chart"],
+      ["/responses", "Stored responses", "store"],
       ["/limits", "Limits and budgets", "gauge"],
       ["/billing", "Billing", "bill"],
       ["/prices", "Prices", "tag"],

@@ -122,6 +122,9 @@ pub enum LimitsCommand {
         /// Requests at the same time
         #[arg(long, value_name = "N")]
         parallel: Option<String>,
+        /// Bytes stored
+        #[arg(long, value_name = "N")]
+        storage_bytes: Option<String>,
         /// Money in a day, such as 5
         #[arg(long, value_name = "AMOUNT")]
         budget_day: Option<String>,
@@ -351,20 +354,30 @@ async fn show_credit(client: &Client, tenant: Option<&str>) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-const COUNTS: [&str; 3] = ["requests_per_minute", "tokens_per_minute", "parallel"];
+const COUNTS: [&str; 4] = ["requests_per_minute", "tokens_per_minute", "parallel", "storage_bytes"];
 const BUDGETS: [&str; 2] = ["budget_day", "budget_month"];
 
 /// Runs `freehold limits`.
 pub async fn limits(client: &Client, command: LimitsCommand) -> anyhow::Result<ExitCode> {
     let limits = match command {
         LimitsCommand::Show(scope) => client.get(&format!("/api/v1/limits{}", scope.query())).await?,
-        LimitsCommand::Set { scope, requests_per_minute, tokens_per_minute, parallel, budget_day, budget_month, webhook, alert_at } => {
+        LimitsCommand::Set {
+            scope,
+            requests_per_minute,
+            tokens_per_minute,
+            parallel,
+            storage_bytes,
+            budget_day,
+            budget_month,
+            webhook,
+            alert_at,
+        } => {
             let path = format!("/api/v1/limits{}", scope.query());
             let before = client.get(&path).await?;
             let kept = COUNTS.iter().chain(&BUDGETS).chain(&["alert_at_percent", "webhook"]);
             let mut body: Map<String, Value> =
                 kept.filter(|name| !before[**name].is_null()).map(|name| ((*name).to_owned(), before[*name].clone())).collect();
-            for (name, text) in COUNTS.into_iter().zip([requests_per_minute, tokens_per_minute, parallel]) {
+            for (name, text) in COUNTS.into_iter().zip([requests_per_minute, tokens_per_minute, parallel, storage_bytes]) {
                 change(&mut body, name, text, |text| {
                     Ok(json!(text.parse::<u64>().with_context(|| format!("`{text}` is not a whole number"))?))
                 })?;
@@ -409,10 +422,14 @@ fn show_limits(limits: &Value) {
     let used = &limits["in_use"];
     let count = |name: &str| output::cell(&limits[name]);
     let budget = |name: &str| if limits[name].is_null() { "-".to_owned() } else { amount(&limits[name]) };
+    let size = |value: &Value| value.as_u64().map_or_else(|| "-".to_owned(), output::bytes);
+    // A tenant without a limit of its own has the operator's.
+    let stored = if limits["storage_bytes"].is_null() { &limits["storage_bytes_default"] } else { &limits["storage_bytes"] };
     let rows = vec![
         vec!["requests in a minute".to_owned(), count("requests_per_minute"), output::cell(&used["requests"])],
         vec!["tokens in a minute".to_owned(), count("tokens_per_minute"), output::cell(&used["tokens"])],
         vec!["requests at the same time".to_owned(), count("parallel"), output::cell(&used["parallel"])],
+        vec!["bytes stored".to_owned(), size(stored), size(&used["storage_bytes"])],
         vec!["money in a day".to_owned(), budget("budget_day"), amount(&used["day_spent"])],
         vec!["money in a month".to_owned(), budget("budget_month"), amount(&used["month_spent"])],
     ];

@@ -16,6 +16,7 @@ mod model;
 mod operation;
 mod output;
 mod readiness;
+mod response;
 mod service;
 mod tenant;
 mod up;
@@ -121,6 +122,9 @@ enum Command {
     /// Show and set limits and budgets
     #[command(subcommand)]
     Limits(billing::LimitsCommand),
+    /// List, show, delete and export what the tenant has stored
+    #[command(subcommand)]
+    Response(response::ResponseCommand),
     /// Show long-running operations
     #[command(subcommand)]
     Operation(operation::OperationCommand),
@@ -186,6 +190,7 @@ async fn ask(common: &Common, command: Command) -> anyhow::Result<ExitCode> {
         Command::Tax(command) => invoice::tax(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Credit(command) => billing::credit(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
         Command::Limits(command) => billing::limits(&Client::tenant_or_operator(common, command.needs_operator())?, command).await,
+        Command::Response(command) => response::run(&Client::tenant(common)?, command).await,
         Command::Signup(args) => login::sign_up(common, args).await,
         Command::Login(args) => login::log_in(common, args).await,
         Command::Logout { everywhere } => login::log_out(common, everywhere).await,

@@ -30,7 +30,7 @@ async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, J
         let mut encoder = llama::chat::StreamEncoder::new(&answer.head);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
-    let Finished { head, answer, receipt } = answer.whole().await?;
+    let Finished { head, answer, receipt, .. } = answer.whole().await?;
     Ok(stream::ended(llama::chat::encode_answer(&head, &answer), receipt))
 }
 

@@ -15,6 +15,7 @@ mod lanes;
 mod llama;
 mod openai;
 mod reply;
+mod responses;
 mod server;
 mod stream;
 

@@ -11,7 +11,7 @@ use super::App;
 use super::body::JsonBytes;
 use super::caller::{Arrival, Caller};
 use super::reply::Refusal;
-use super::stream;
+use super::{responses, stream};
 
 /// The routes under a prefix.
 pub fn routes(prefix: &str) -> Router<App> {
@@ -21,7 +21,9 @@ pub fn routes(prefix: &str) -> Router<App> {
         .route(&path("/chat/completions"), post(chat))
         .route(&path("/completions"), post(complete))
         .route(&path("/embeddings"), post(embed))
-        .route(&path("/responses"), post(respond))
+        .route(&path("/responses"), post(responses::create))
+        .route(&path("/responses/{response}"), get(responses::show).delete(responses::remove))
+        .route(&path("/responses/{response}/input_items"), get(responses::items))
         .route(&path("/models"), get(list_models))
         .route(&path("/models/{model}"), get(show_model))
 }
@@ -34,7 +36,7 @@ async fn chat(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, J
         let mut encoder = openai::chat::StreamEncoder::new(&answer.head, include_usage);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
-    let Finished { head, answer, receipt } = answer.whole().await?;
+    let Finished { head, answer, receipt, .. } = Box::pin(answer.whole()).await?;
     Ok(stream::ended(openai::chat::encode_answer(&head, &answer), receipt))
 }
 
@@ -51,7 +53,7 @@ async fn complete(
         let mut encoder = openai::completions::StreamEncoder::new(&answer.head, include_usage);
         return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
     }
-    let Finished { head, answer, receipt } = answer.whole().await?;
+    let Finished { head, answer, receipt, .. } = Box::pin(answer.whole()).await?;
     Ok(stream::ended(openai::completions::encode_answer(&head, &answer), receipt))
 }
 
@@ -59,18 +61,6 @@ async fn embed(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, 
     let request = openai::embeddings::decode_request(&body)?;
     let (answer, receipt) = app.serving.embed(&actor, &request, arrival.0).await?;
     Ok(stream::ended(openai::embeddings::encode_answer(&answer, request.base64), receipt))
-}
-
-async fn respond(State(app): State<App>, Caller(actor): Caller, arrival: Arrival, JsonBytes(body): JsonBytes) -> Result<Response, Refusal> {
-    let (request, echo) = openai::responses::decode_request(&body)?;
-    let streams = request.stream;
-    let answer = app.serving.chat(&actor, request, arrival.0).await?;
-    if streams {
-        let mut encoder = openai::responses::StreamEncoder::new(answer.head.clone(), echo);
-        return Ok(stream::events(answer, move |event, out| encoder.encode(event, out)));
-    }
-    let Finished { head, answer, receipt } = answer.whole().await?;
-    Ok(stream::ended(openai::responses::encode_answer(&head, &echo, &answer), receipt))
 }
 
 async fn list_models(State(app): State<App>, Caller(actor): Caller) -> Result<Response, Refusal> {

@@ -1,6 +1,6 @@
-//! Options about money.
+//! Options about money, and about what tenants store.
 
-use freehold_control::BillingSettings;
+use freehold_control::{BillingSettings, StorageSettings};
 use freehold_domain::Currency;
 
 use super::{Options, Setting};
@@ -29,5 +29,10 @@ impl Options {
             usage_retention_days: self.usage_retention_days,
             webhook_private: self.webhook_private,
         }
+    }
+
+    /// What is set about what tenants store.
+    pub fn storage(&self) -> StorageSettings {
+        StorageSettings { bytes_default: self.storage_bytes_default.0, response_days: self.response_retention_days }
     }
 }

@@ -14,6 +14,7 @@ mod outside;
 mod parts;
 mod people;
 mod readme;
+mod responses;
 mod routes;
 mod schema;
 mod sdk;

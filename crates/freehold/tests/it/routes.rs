@@ -95,6 +95,9 @@ const MATRIX: &[Row] = &[
     ("post", "/vouchers/redeem", r#"{"code":"x","tenant":"main"}"#, [401, 404, 403, 404, 403, 403, 404, 404, 404, 404]),
     ("get", "/limits?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
     ("put", "/limits?tenant=main", "{}", [401, 200, 403, 200, 403, 403, 404, 404, 200, 200]),
+    ("get", "/responses?tenant=main", "", [401, 200, 200, 403, 403, 200, 404, 404, 403, 403]),
+    ("get", "/responses/export?tenant=main", "", [401, 200, 200, 403, 403, 200, 404, 404, 403, 403]),
+    ("delete", "/responses/{response}", "", [401, 404, 404, 403, 403, 404, SAME, SAME, 403, 403]),
     ("get", "/invoices?tenant=main", "", [401, 200, 200, 200, 200, 200, 404, 404, 200, 200]),
     ("post", "/invoices/run", r#"{"month":"2020-01"}"#, [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
     ("get", "/invoices/runs", "", [401, 403, 403, 403, 403, 403, 403, 403, 200, 200]),
@@ -263,6 +266,12 @@ fn the_model_apis_ask_for_a_key() {
             assert!(body.is_object());
         }
         assert_eq!(service.http.get(format!("{}{prefix}/models", service.url)).send().expect("an answer").status().as_u16(), 401);
+    }
+    for prefix in ["/v1", "/llama/compat/v1"] {
+        for (method, path) in [("GET", "responses/x"), ("DELETE", "responses/x"), ("GET", "responses/x/input_items")] {
+            let request = service.http.request(method.parse().expect("a method"), format!("{}{prefix}/{path}", service.url));
+            assert_eq!(request.send().expect("an answer").status().as_u16(), 401, "{method} {prefix}/{path}");
+        }
     }
     let (status, body) = service.post(&service.operator_key, "/v1/chat/completions", &super::support::ask("Hi", 1));
     assert_eq!(status, 403, "{body}");

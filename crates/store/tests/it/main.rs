@@ -4,6 +4,7 @@ mod billing;
 mod conformance;
 mod crash;
 mod people;
+mod responses;
 mod schema;
 
 use freehold_domain::Timestamp;

@@ -21,7 +21,7 @@ pub(super) struct Standing<'a> {
 }
 
 impl Echo {
-    pub(super) fn new(request: &ChatRequest, instructions: Option<String>, metadata: Value) -> Self {
+    pub(super) fn new(request: &ChatRequest, instructions: Option<String>, metadata: Value, previous: Option<&str>) -> Self {
         let sampling = &request.sampling;
         let format = match &request.response_format {
             ResponseFormat::Text => json!({"type": "text"}),
@@ -42,7 +42,7 @@ impl Echo {
             ("max_output_tokens", json!(sampling.max_tokens)),
             ("metadata", metadata),
             ("parallel_tool_calls", json!(request.parallel_tool_calls)),
-            ("previous_response_id", Value::Null),
+            ("previous_response_id", json!(previous)),
             ("reasoning", json!({"effort": null, "summary": null})),
             ("service_tier", json!("default")),
             ("store", json!(false)),
@@ -56,6 +56,15 @@ impl Echo {
             ("user", json!(request.user)),
         ];
         Self(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    /// Says whether the answer is stored. It is not, as long as nobody says so.
+    pub fn set_store(&mut self, store: bool) {
+        self.0.insert("store".to_owned(), json!(store));
+    }
+
+    pub(super) fn has_instructions(&self) -> bool {
+        self.0.get("instructions").is_some_and(Value::is_string)
     }
 
     /// The `response` object.

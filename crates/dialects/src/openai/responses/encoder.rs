@@ -22,6 +22,30 @@ pub struct StreamEncoder {
     started: bool,
     items: Vec<Item>,
     finish: Option<FinishReason>,
+    usage: Option<Usage>,
+    /// Nothing is written.
+    quiet: bool,
+}
+
+/// Makes the response object of an answer from its events: what the stream's last event has.
+#[derive(Debug)]
+pub struct Gathering(StreamEncoder);
+
+impl Gathering {
+    /// Gathers one answer.
+    pub fn new(head: AnswerHead, echo: Echo) -> Self {
+        Self(StreamEncoder { quiet: true, ..StreamEncoder::new(head, echo) })
+    }
+
+    /// Takes in one event.
+    pub fn see(&mut self, event: &ChatEvent) {
+        self.0.encode(event, &mut Vec::new());
+    }
+
+    /// The response object as it is now, in JSON; whole after the account of the tokens came.
+    pub fn response(&self) -> String {
+        self.0.response().to_string()
+    }
 }
 
 /// One item of the output, as far as it has come.
@@ -52,7 +76,7 @@ impl Item {
 impl StreamEncoder {
     /// An encoder for one answer.
     pub fn new(head: AnswerHead, echo: Echo) -> Self {
-        Self { head, echo, sequence_number: 0, started: false, items: Vec::new(), finish: None }
+        Self { head, echo, sequence_number: 0, started: false, items: Vec::new(), finish: None, usage: None, quiet: false }
     }
 
     /// Appends what one event becomes.
@@ -89,6 +113,9 @@ impl StreamEncoder {
         if let Content::Message { text: all, logprobs } = &mut item.content {
             all.push_str(text);
             logprobs.extend_from_slice(tokens);
+        }
+        if self.quiet {
+            return;
         }
         let id = item.id.clone();
         self.open("response.output_text.delta", index, &id, out);
@@ -127,6 +154,9 @@ impl StreamEncoder {
         if let Content::Call { arguments, .. } = &mut item.content {
             arguments.push_str(fragment);
         }
+        if self.quiet {
+            return;
+        }
         let id = item.id.clone();
         self.open("response.function_call_arguments.delta", index, &id, out);
         out.extend_from_slice(b",\"delta\":");
@@ -143,6 +173,9 @@ impl StreamEncoder {
                 continue;
             }
             item.done = Some(status);
+            if self.quiet {
+                continue;
+            }
             let (place, whole) = ([("item_id", json!(item.id)), ("output_index", json!(index))], item.encode());
             match &item.content {
                 Content::Message { text, logprobs } => {
@@ -179,11 +212,18 @@ impl StreamEncoder {
 
     fn end(&mut self, usage: &Usage, out: &mut Vec<u8>) {
         self.settle(out);
+        self.usage = Some(*usage);
+        if !self.quiet {
+            let (_, incomplete) = ending(self.finish);
+            self.emit(if incomplete { "response.incomplete" } else { "response.completed" }, &[("response", self.response())], out);
+        }
+    }
+
+    fn response(&self) -> Value {
         let (status, incomplete) = ending(self.finish);
         let output = self.items.iter().map(Item::encode).collect();
-        let standing = Standing { status, error: Value::Null, incomplete, output, usage: Some(usage) };
-        let response = self.echo.response(&self.head, standing);
-        self.emit(if incomplete { "response.incomplete" } else { "response.completed" }, &[("response", response)], out);
+        let standing = Standing { status, error: Value::Null, incomplete, output, usage: self.usage.as_ref() };
+        self.echo.response(&self.head, standing)
     }
 
     fn fail(&mut self, fault: &Error, out: &mut Vec<u8>) {
@@ -192,6 +232,8 @@ impl StreamEncoder {
             let fields = [("code", json!(code)), ("message", json!(fault.message)), ("param", json!(fault.param))];
             return self.emit("error", &fields, out);
         }
+        // What failed is not stored.
+        self.echo.set_store(false);
         let code = match fault.code {
             ErrorCode::RateLimited => "rate_limit_exceeded",
             code if code.http_status() < 500 => "invalid_prompt",
@@ -205,6 +247,9 @@ impl StreamEncoder {
     }
 
     fn emit(&mut self, kind: &str, fields: &[(&str, Value)], out: &mut Vec<u8>) {
+        if self.quiet {
+            return;
+        }
         self.begin(kind, out);
         for (name, value) in fields {
             out.push(b',');

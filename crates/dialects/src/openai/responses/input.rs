@@ -1,7 +1,7 @@
-//! The items of `input`: messages, calls and their results.
+//! The items of `input`: messages, calls and their results; and those of a stored turn.
 
 use freehold_domain::Error;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::canonical::{ContentPart, Message, Role, ToolCall};
 use crate::shape::body::{Fields, not_one_of, quoted, unsupported, wrong_type};
@@ -10,10 +10,13 @@ use crate::shape::function::{CALLS_MAX, check_name};
 /// Most items of one input, and most parts of one item.
 const ITEMS_MAX: usize = 16_384;
 
-/// Reads `input`: a string, or items.
-pub(super) fn decode(fields: &mut Fields) -> Result<Vec<Message>, Error> {
+/// Reads `input`: a string, or items. With `keep`, the items too, as they came.
+pub(super) fn decode(fields: &mut Fields, keep: bool) -> Result<(Vec<Message>, Vec<Value>), Error> {
     let items = match fields.require("input")? {
-        Value::String(text) => return Ok(vec![Message::text(Role::User, text)]),
+        Value::String(text) => {
+            let kept = if keep { vec![json!({"role": "user", "content": text})] } else { Vec::new() };
+            return Ok((vec![Message::text(Role::User, text)], kept));
+        }
         Value::Array(items) if items.is_empty() => return Err(Error::invalid("input", "`input` must not be empty.")),
         Value::Array(items) if items.len() <= ITEMS_MAX => items,
         Value::Array(items) => {
@@ -21,6 +24,7 @@ pub(super) fn decode(fields: &mut Fields) -> Result<Vec<Message>, Error> {
         }
         other => return Err(wrong_type("input", "a string or an array of items", &other)),
     };
+    let kept = if keep { items.clone() } else { Vec::new() };
     let mut messages = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         decode_item(item, format!("input[{index}]"), &mut messages)?;
@@ -28,7 +32,22 @@ pub(super) fn decode(fields: &mut Fields) -> Result<Vec<Message>, Error> {
     if messages.is_empty() {
         return Err(Error::invalid("input", "`input` must have at least one message."));
     }
-    Ok(messages)
+    Ok((messages, kept))
+}
+
+/// Reads a stored turn, its input and its output, behind the messages before it.
+///
+/// # Errors
+/// `internal`: what is stored is not what was written.
+pub fn decode_turn(input: &str, output: &str, messages: &mut Vec<Message>) -> Result<(), Error> {
+    for (name, text) in [("input", input), ("output", output)] {
+        let items: Vec<Value> = serde_json::from_str(text).map_err(|fault| Error::internal(format!("a stored {name}: {fault}")))?;
+        for (index, item) in items.into_iter().enumerate() {
+            let decoded = decode_item(item, format!("{name}[{index}]"), messages);
+            decoded.map_err(|error| Error::internal(format!("a stored {name}: {error}")))?;
+        }
+    }
+    Ok(())
 }
 
 fn decode_item(item: Value, path: String, messages: &mut Vec<Message>) -> Result<(), Error> {
@@ -42,7 +61,10 @@ fn decode_item(item: Value, path: String, messages: &mut Vec<Message>) -> Result
         // Thoughts of a model elsewhere: these models have no use for them.
         "reasoning" => return Ok(()),
         "item_reference" => {
-            return Err(unsupported(&fields.path("type"), "Items cannot be referred to, because no answer is kept: send the item itself."));
+            return Err(unsupported(
+                &fields.path("type"),
+                "Items cannot be referred to: send the item itself, or its response as `previous_response_id`.",
+            ));
         }
         other => return Err(unsupported(&fields.path("type"), format!("Items of type `{}` are not supported here.", quoted(other)))),
     }

@@ -4,7 +4,7 @@ use freehold_domain::Error;
 use serde_json::{Map, Value, json};
 
 use super::answer::Echo;
-use super::input;
+use super::{input, stored};
 use crate::canonical::{ChatRequest, Message, ResponseFormat, Role, Tool, ToolChoice};
 use crate::openai::sampling::{self, TOP_LOGPROBS_MAX};
 use crate::shape::body::{self, Fields, as_string, not_one_of, unsupported, wrong_type};
@@ -23,22 +23,53 @@ const IGNORED: &[&str] = &[
     "reasoning",
     "safety_identifier",
     "service_tier",
-    "store",
 ];
 const LOGPROBS: &str = "message.output_text.logprobs";
 const METADATA_MAX: usize = 16;
 const INCLUDES_MAX: usize = 32;
+/// Longest id of a response that is looked for, in characters.
+const ID_CHARS_MAX: usize = 128;
 
-/// Reads a client's request, and what its answer is to repeat.
+/// A client's request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Asked {
+    /// The conversation to be continued, as far as it is in the request itself.
+    pub request: ChatRequest,
+    /// What the answer is to repeat.
+    pub echo: Echo,
+    /// Whether to store the answer; `None`: if there is room.
+    pub store: Option<bool>,
+    /// The response that it goes on from.
+    pub previous: Option<String>,
+    /// The items of `input`, if they may be stored.
+    items: Vec<Value>,
+}
+
+impl Asked {
+    /// Puts the conversation so far before the input, and behind the instructions of this request.
+    pub fn follow(&mut self, so_far: Vec<Message>) {
+        let place = usize::from(self.echo.has_instructions());
+        self.request.messages.splice(place..place, so_far);
+    }
+
+    /// The items of `input` as they are stored: each with an id, its content in parts. `answer` is the id of the answer.
+    pub fn stored_items(&mut self, answer: &str) -> Vec<Value> {
+        stored::normalize(std::mem::take(&mut self.items), answer)
+    }
+}
+
+/// Reads a client's request.
 ///
 /// # Errors
 /// `invalid_json`, `invalid_request`, `unknown_parameter` or `unsupported_feature`, with the path of the field.
-pub fn decode_request(bytes: &[u8]) -> Result<(ChatRequest, Echo), Error> {
+pub fn decode_request(bytes: &[u8]) -> Result<Asked, Error> {
     let mut fields = body::parse(bytes)?;
     let model = sampling::decode_model(&mut fields)?;
     refuse(&mut fields)?;
     fields.ignore(IGNORED);
-    let mut messages = input::decode(&mut fields)?;
+    let store = fields.boolean("store")?;
+    let previous = fields.short_string("previous_response_id", ID_CHARS_MAX)?;
+    let (mut messages, items) = input::decode(&mut fields, store != Some(false))?;
     let instructions = fields.string("instructions")?;
     if let Some(text) = &instructions {
         messages.insert(0, Message::text(Role::System, text.as_str()));
@@ -66,14 +97,12 @@ pub fn decode_request(bytes: &[u8]) -> Result<(ChatRequest, Echo), Error> {
         include_usage: true,
         user,
     };
-    let echo = Echo::new(&request, instructions, metadata);
-    Ok((request, echo))
+    let echo = Echo::new(&request, instructions, metadata, previous.as_deref());
+    Ok(Asked { request, echo, store, previous, items })
 }
 
 fn refuse(fields: &mut Fields) -> Result<(), Error> {
-    let stateless = "No answer is kept here: send the whole conversation as `input`.";
-    fields.refuse("previous_response_id", stateless)?;
-    fields.refuse("conversation", stateless)?;
+    fields.refuse("conversation", "Go on from an earlier response with `previous_response_id`.")?;
     if fields.boolean("background")? == Some(true) {
         return Err(unsupported("background", "Answers in the background are not supported here: use `stream`."));
     }

@@ -11,7 +11,7 @@ import { exportKey } from "../code.js";
 const DAY_MS = 86_400_000;
 const LIFETIMES = [["", "Never"], ["7", "In 7 days"], ["30", "In 30 days"], ["90", "In 90 days"], ["365", "In a year"]];
 const GRACES = [["0", "Ends at once"], ["3600", "Stays good for an hour"], ["86400", "Stays good for a day"], ["604800", "Stays good for a week"]];
-const LIMITS = [["requests_per_minute", "Requests a minute"], ["tokens_per_minute", "Tokens a minute"]];
+const LIMITS = [["requests_per_minute", "Requests a minute"], ["tokens_per_minute", "Tokens a minute"], ["storage_bytes", "Stored bytes"]];
 const BUDGETS = [["budget_day", "Budget a day"], ["budget_month", "Budget a month"]];
 
 const SCOPES = [["inference", "Call models"], ["read", "See keys, usage and models"], ["manage", "Manage keys"]];

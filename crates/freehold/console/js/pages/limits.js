@@ -2,7 +2,7 @@
 
 import { ApiError, all, get, mayBe, put, who } from "../api.js";
 import { h } from "../dom.js";
-import { count, decimal, money, toNano } from "../format.js";
+import { bytes, count, decimal, money, toNano } from "../format.js";
 import { card, empty, field, form, head, input, linkButton, meter, notice, secret, select, toast } from "../parts.js";
 import { go } from "../router.js";
 
@@ -10,6 +10,7 @@ const COUNTS = [
   ["requests_per_minute", "Requests a minute", "Over it, calls answer 429 and say when to try again."],
   ["tokens_per_minute", "Tokens a minute", "Prompt and answer together."],
   ["parallel", "Requests at the same time", "One more is refused with 429."],
+  ["storage_bytes", "Stored bytes", "Responses with what was asked. What does not fit is not stored."],
 ];
 const BUDGETS = [
   ["budget_day", "Budget a day", "Hard: the call that does not fit is refused. Days are in UTC."],
@@ -36,7 +37,7 @@ function read(fields) {
 
 function limitForm(limits, path, { may, again }) {
   const { currency } = limits;
-  const whole = ([name, text, help]) => field(text, input({ name, type: "number", min: "0", step: "1", inputmode: "numeric", placeholder: "no limit", value: limits[name] ?? "" }), { help });
+  const whole = ([name, text, help]) => field(text, input({ name, type: "number", min: "0", step: "1", inputmode: "numeric", placeholder: limits[`${name}_default`] ?? "no limit", value: limits[name] ?? "" }), { help });
   const amount = ([name, text, help]) => field(`${text} (${currency})`, input({ name, inputmode: "decimal", maxlength: "19", placeholder: "no limit", value: limits[name] === undefined ? "" : decimal(limits[name]) }), { help });
   const fields = [
     h("div", { class: "fields" }, COUNTS.map(whole)),
@@ -75,6 +76,7 @@ function meters(limits) {
     used("Requests in the last minute", limits.requests_per_minute, now.requests, count),
     used("Tokens in the last minute", limits.tokens_per_minute, now.tokens, count),
     used("Requests at the same time", limits.parallel, now.parallel, count),
+    used("Stored", limits.storage_bytes ?? limits.storage_bytes_default, now.storage_bytes, bytes),
   ].filter(Boolean);
 }
 

@@ -7,6 +7,7 @@ mod keys;
 mod models;
 mod operations;
 mod prices;
+mod responses;
 mod service;
 mod session;
 mod tenants;
@@ -41,6 +42,7 @@ pub fn routes() -> (Router<App>, OpenApi) {
                 .merge(models::routes())
                 .merge(operations::routes())
                 .merge(prices::routes())
+                .merge(responses::routes())
                 .merge(service::routes())
                 .merge(session::routes())
                 .merge(tenants::routes())
