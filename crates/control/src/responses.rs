@@ -13,9 +13,8 @@ use freehold_dialects::canonical::Message;
 use freehold_dialects::openai::responses::{ItemsRequest, decode_turn, encode_items};
 use freehold_domain::{Error, ErrorCode, KeyId, ResponseId, TenantId};
 use freehold_store::{Chain, ChainMax, ResponseHead, ResponseRow};
+use futures::Stream;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tokio::sync::mpsc;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -28,8 +27,6 @@ use crate::storage::Place;
 /// How much of a conversation is read to go on from it.
 const CHAIN_MAX: ChainMax = ChainMax { links: 512, bytes: 8 << 20 };
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// Lines of an export that wait for the client.
-const PIECES_MAX: usize = 2;
 /// The form of a line of an export.
 const FORMAT: &str = "freehold.response.1";
 /// What a caller who has no tenant is asked about: nobody's.
@@ -162,16 +159,21 @@ impl Control {
     pub(crate) async fn conversation(&self, tenant: TenantId, previous: &str) -> Result<(ResponseId, Vec<Message>), Error> {
         let id: ResponseId = previous.parse().map_err(|_| previous_missing(previous))?;
         let now = self.now();
-        let links = match self.store(move |store| store.response_chain(tenant, id, now, CHAIN_MAX)).await? {
-            Chain::Whole(links) => links,
-            Chain::Broken => return Err(previous_missing(previous)),
-            Chain::TooLong => return Err(too_long()),
-        };
-        let mut messages = Vec::with_capacity(links.len() * 2);
-        for link in links {
-            decode_turn(&link.input_json, &link.output_json, &mut messages)?;
-        }
-        Ok((id, messages))
+        let turn = self.shared.storage.read_turn(tenant).await?;
+        let previous = previous.to_owned();
+        // The texts are read here too: they may be long, and other connections are on the caller's thread.
+        let read = self.store(move |store| {
+            let _turn = turn;
+            let links = match store.response_chain(tenant, id, now, CHAIN_MAX)? {
+                Chain::Whole(links) => links,
+                Chain::Broken => return Ok(Err(previous_missing(&previous))),
+                Chain::TooLong => return Ok(Err(too_long())),
+            };
+            let mut messages = Vec::with_capacity(links.len() * 2);
+            let mut turns = links.iter().map(|link| decode_turn(&link.input_json, &link.output_json, &mut messages));
+            Ok(turns.try_for_each(|read| read).map(|()| messages))
+        });
+        Ok((id, read.await??))
     }
 
     /// A stored response as the API has it, in JSON.
@@ -179,22 +181,33 @@ impl Control {
     /// # Errors
     /// `not_found`, `permission_denied`.
     pub async fn response(&self, actor: &Actor, id: &str) -> Result<String, Error> {
-        Ok(self.stored_response(actor, id).await?.response_json)
+        self.stored_response(actor, id, |row| Ok(row.response_json)).await
     }
 
-    /// A page of the input items of a stored response, as the API has it.
+    /// A page of the input items of a stored response, as the API has it, in JSON.
     ///
     /// # Errors
     /// `not_found`, `permission_denied`, `invalid_request` for a page that is none.
-    pub async fn response_items(&self, actor: &Actor, id: &str, request: &ItemsRequest) -> Result<Value, Error> {
-        encode_items(&self.stored_response(actor, id).await?.input_json, request)
+    pub async fn response_items(&self, actor: &Actor, id: &str, request: ItemsRequest) -> Result<String, Error> {
+        self.stored_response(actor, id, move |row| Ok(encode_items(&row.input_json, &request)?.to_string())).await
     }
 
-    async fn stored_response(&self, actor: &Actor, text: &str) -> Result<ResponseRow, Error> {
+    /// What `show` makes of a stored response, on a thread where that may take its time.
+    async fn stored_response(
+        &self,
+        actor: &Actor,
+        text: &str,
+        show: impl FnOnce(ResponseRow) -> Result<String, Error> + Send + 'static,
+    ) -> Result<String, Error> {
         let tenant = self.storing_tenant(actor, None).await?;
         let id: ResponseId = text.parse().map_err(|_| missing(text))?;
         let now = self.now();
-        self.store(move |store| store.response(tenant, id, now)).await?.ok_or_else(|| missing(text))
+        let turn = self.shared.storage.read_turn(tenant).await?;
+        let shown = self.store(move |store| {
+            let _turn = turn;
+            Ok(store.response(tenant, id, now)?.map(show))
+        });
+        shown.await?.unwrap_or_else(|| Err(missing(text)))
     }
 
     /// Deletes a stored response. Responses that went on from it stay, but nobody can go on from them.
@@ -209,12 +222,17 @@ impl Control {
 
     /// Deletes a tenant's response; false when there is none.
     pub(crate) async fn drop_response(&self, tenant: TenantId, id: ResponseId) -> Result<bool, Error> {
+        let turn = self.shared.storage.read_turn(tenant).await?;
+        // Nobody else has to wait for what is not there.
+        if !self.store(move |store| store.has_response(tenant, id)).await? {
+            return Ok(false);
+        }
         let alone = self.shared.storage.changing().await;
         let storage = Arc::clone(&self.shared.storage);
         let deleted = self.store(move |store| {
             let freed = store.delete_response(tenant, id)?;
             freed.iter().for_each(|freed| storage.free(freed));
-            drop(alone);
+            drop((alone, turn));
             Ok(freed.is_some())
         });
         Ok(deleted.await?)
@@ -239,32 +257,33 @@ impl Control {
     ///
     /// # Errors
     /// `not_found` for a tenant that the actor may not see, `permission_denied`.
-    pub async fn export_responses(&self, actor: &Actor, tenant: Option<&str>) -> Result<mpsc::Receiver<Piece>, Error> {
+    pub async fn export_responses(&self, actor: &Actor, tenant: Option<&str>) -> Result<impl Stream<Item = Piece> + Send + use<>, Error> {
         let tenant = self.storing_tenant(actor, tenant).await?;
-        let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        let control = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut after = None;
-            loop {
-                let piece = match control.shared.store.response_after(tenant, after, control.now()) {
-                    Ok(None) => return,
-                    Ok(Some(row)) => {
-                        after = Some(row.head.id);
-                        Ok(line(&row))
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "an export of responses broke off");
-                        // The client sees that the file is not whole.
-                        Err(io::Error::other("the export broke off"))
-                    }
-                };
-                let failed = piece.is_err();
-                if sender.blocking_send(piece).is_err() || failed {
-                    return;
+        let turn = self.shared.storage.export_turn(tenant)?;
+        let begin = Some((self.clone(), turn, None));
+        // A line is read when the client takes it: one that is slow keeps no thread.
+        Ok(futures::stream::unfold(begin, move |state| async move {
+            let (control, turn, after) = state?;
+            match control.export_line(tenant, after).await {
+                Ok(None) => None,
+                Ok(Some((id, line))) => Some((Ok(line), Some((control, turn, Some(id))))),
+                Err(error) => {
+                    tracing::error!(context = error.context, "an export of responses broke off");
+                    // The client sees that the file is not whole.
+                    Some((Err(io::Error::other("the export broke off")), None))
                 }
             }
+        }))
+    }
+
+    /// The next line of an export.
+    async fn export_line(&self, tenant: TenantId, after: Option<ResponseId>) -> Result<Option<(ResponseId, Bytes)>, Error> {
+        let (turn, now) = (self.shared.storage.read_turn(tenant).await?, self.now());
+        let read = self.store(move |store| {
+            let _turn = turn;
+            Ok(store.response_after(tenant, after, now)?.map(|row| (row.head.id, line(&row))))
         });
-        Ok(pieces)
+        Ok(read.await?)
     }
 
     /// Deletes responses that have expired, some at a time, and forgets the sums of who stores nothing just now.
@@ -273,19 +292,20 @@ impl Control {
     /// When the database cannot be written.
     pub async fn forget_responses(&self) -> Result<(), Error> {
         const BATCH: u32 = 200;
-        const BATCHES_MAX: usize = 50;
+        const BATCH_BYTES: u64 = 16 << 20;
+        const BATCHES_MAX: usize = 200;
         let now = self.now();
         for _ in 0..BATCHES_MAX {
             let alone = self.shared.storage.changing().await;
             let storage = Arc::clone(&self.shared.storage);
             let forgotten = self.store(move |store| {
-                let freed = store.forget_responses(now, BATCH)?;
+                let freed = store.forget_responses(now, BATCH, BATCH_BYTES)?;
                 freed.iter().for_each(|freed| storage.free(freed));
                 storage.forget_idle();
                 drop(alone);
                 Ok(freed.len())
             });
-            if forgotten.await? < BATCH as usize {
+            if forgotten.await? == 0 {
                 break;
             }
         }

@@ -6,13 +6,14 @@
 //! **Invariant:** what is stored and held never goes above the limit that was in force at admission. A sum in memory is
 //! never below the one in the database: it grows before a hold ends, and shrinks after the deletion is committed.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use freehold_domain::{Error, ErrorCode, KeyId, TenantId};
 use freehold_ledger::limits::Refused;
 use freehold_ledger::{Scope, Shelf, Shelves};
 use freehold_store::{Freed, StorageMax};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use crate::facade::Control;
 
@@ -22,6 +23,27 @@ pub(crate) struct Storage {
     shelves: Mutex<Shelves>,
     /// Held by whoever brings a sum into memory, forgets sums or makes them smaller, until both sides agree again.
     changing: Arc<tokio::sync::Mutex<()>>,
+    /// Whose content is being read. A tenant has few turns at once, so that it leaves the database to others.
+    readers: Mutex<HashMap<TenantId, Weak<Readers>>>,
+}
+
+/// Those who read what one tenant has stored.
+#[derive(Debug)]
+struct Readers {
+    reads: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+}
+
+/// Reads and deletions of a tenant at once; more wait.
+const READS_MAX: usize = 2;
+/// Exports of a tenant at once; more are refused.
+const EXPORTS_MAX: usize = 2;
+
+/// A turn of a tenant.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _permit: OwnedSemaphorePermit,
+    _readers: Arc<Readers>,
 }
 
 /// Room that is held for something that is being made. It is given back when this goes.
@@ -41,6 +63,38 @@ fn scopes(tenant: TenantId, key: Option<KeyId>) -> impl Iterator<Item = Scope> {
 impl Storage {
     fn shelves(&self) -> MutexGuard<'_, Shelves> {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn readers(&self, tenant: TenantId) -> Arc<Readers> {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = readers.get(&tenant).and_then(Weak::upgrade) {
+            return known;
+        }
+        readers.retain(|_, readers| readers.strong_count() > 0);
+        let (reads, exports) = (Arc::new(Semaphore::new(READS_MAX)), Arc::new(Semaphore::new(EXPORTS_MAX)));
+        let new = Arc::new(Readers { reads, exports });
+        readers.insert(tenant, Arc::downgrade(&new));
+        new
+    }
+
+    /// Waits for a turn to read or delete what a tenant has stored. To be kept until that is done.
+    pub(crate) async fn read_turn(&self, tenant: TenantId) -> Result<Turn, Error> {
+        let readers = self.readers(tenant);
+        let permit = Arc::clone(&readers.reads).acquire_owned().await.map_err(Error::internal)?;
+        Ok(Turn { _permit: permit, _readers: readers })
+    }
+
+    /// A turn to export what a tenant has stored.
+    ///
+    /// # Errors
+    /// `rate_limited` when it has all that it may have.
+    pub(crate) fn export_turn(&self, tenant: TenantId) -> Result<Turn, Error> {
+        let readers = self.readers(tenant);
+        let permit = Arc::clone(&readers.exports).try_acquire_owned().map_err(|_| {
+            let message = format!("{EXPORTS_MAX} exports of this tenant are running; wait for one of them to end.");
+            Error::new(ErrorCode::RateLimited, message).with_retry_after_s(10)
+        })?;
+        Ok(Turn { _permit: permit, _readers: readers })
     }
 
     /// Alone from now on with changes that make sums smaller.

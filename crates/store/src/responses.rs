@@ -59,8 +59,8 @@ pub struct StorageMax {
 pub struct ChainMax {
     /// Responses.
     pub links: usize,
-    /// Bytes of input and output.
-    pub bytes: usize,
+    /// Bytes that they take.
+    pub bytes: u64,
 }
 
 /// A turn of a conversation.
@@ -189,21 +189,24 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn response_chain(&self, tenant: TenantId, last: ResponseId, now: Timestamp, max: ChainMax) -> Result<Chain, StoreError> {
-        let sql = "SELECT previous_id, input, response -> '$.output' AS output FROM responses \
+        // What does not fit any more is not read at all.
+        let sql = "SELECT previous_id, bytes, iif(bytes <= ?4, input, NULL) AS input, \
+                   iif(bytes <= ?4, response -> '$.output', NULL) AS output FROM responses \
                    WHERE id = ?1 AND tenant_id = ?2 AND expires_at > ?3";
         self.read(|connection| {
-            let (mut links, mut bytes, mut next) = (Vec::new(), 0, Some(last.to_string()));
+            let (mut links, mut left, mut next) = (Vec::new(), max.bytes, Some(last.to_string()));
             while let Some(id) = next.take() {
-                let found = one(connection, sql, params![id, tenant.to_string(), now.unix_ms()], |row| {
-                    let link = Link { input_json: row.plain("input")?, output_json: row.plain("output")? };
-                    Ok((row.plain::<Option<String>>("previous_id")?, link))
-                })?;
-                let Some((previous, link)) = found else { return Ok(Chain::Broken) };
-                bytes += link.input_json.len() + link.output_json.len();
-                if links.len() >= max.links || bytes > max.bytes {
+                if links.len() >= max.links {
                     return Ok(Chain::TooLong);
                 }
-                links.push(link);
+                let found = one(connection, sql, params![id, tenant.to_string(), now.unix_ms(), signed(left)], |row| {
+                    let texts = row.plain::<Option<String>>("input")?.zip(row.plain::<Option<String>>("output")?);
+                    Ok((row.plain::<Option<String>>("previous_id")?, row.size("bytes")?, texts))
+                })?;
+                let Some((previous, bytes, texts)) = found else { return Ok(Chain::Broken) };
+                let Some((input_json, output_json)) = texts else { return Ok(Chain::TooLong) };
+                links.push(Link { input_json, output_json });
+                left -= bytes;
                 next = previous;
             }
             links.reverse();
@@ -241,6 +244,15 @@ impl Store {
         self.read(|connection| one(connection, &sql, params![tenant.to_string(), after, now.unix_ms()], read_whole))
     }
 
+    /// Whether a tenant has a response, expired or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn has_response(&self, tenant: TenantId, id: ResponseId) -> Result<bool, StoreError> {
+        let sql = "SELECT bytes FROM responses WHERE id = ?1 AND tenant_id = ?2";
+        Ok(self.read(|connection| one(connection, sql, params![id.to_string(), tenant.to_string()], |row| row.size("bytes")))?.is_some())
+    }
+
     /// Deletes a tenant's response, expired or not; what that freed, or nothing where there is none.
     ///
     /// # Errors
@@ -256,22 +268,27 @@ impl Store {
         })
     }
 
-    /// Deletes up to `limit` responses that have expired; what each of them freed.
+    /// Deletes up to `limit` responses that have expired, and not many more bytes than `bytes`; what each of them freed.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn forget_responses(&self, now: Timestamp, limit: u32) -> Result<Vec<Freed>, StoreError> {
+    pub fn forget_responses(&self, now: Timestamp, limit: u32, bytes: u64) -> Result<Vec<Freed>, StoreError> {
         let expired = "SELECT id, tenant_id, key_id, bytes FROM responses WHERE expires_at <= ?1 LIMIT ?2";
         // Mostly there is nothing, and nobody who writes should wait for that.
         if self.read(|connection| one(connection, expired, params![now.unix_ms(), 1], read_freed))?.is_none() {
             return Ok(Vec::new());
         }
         self.write(Durability::Lazy, |transaction| {
-            let rows = all(transaction, expired, params![now.unix_ms(), limit], read_freed)?;
-            for (id, freed) in &rows {
-                remove(transaction, id, freed)?;
+            let (mut all_freed, mut sum) = (Vec::new(), 0);
+            for (id, freed) in all(transaction, expired, params![now.unix_ms(), limit], read_freed)? {
+                if sum >= bytes {
+                    break;
+                }
+                remove(transaction, &id, &freed)?;
+                sum += freed.bytes;
+                all_freed.push(freed);
             }
-            Ok(rows.into_iter().map(|(_, freed)| freed).collect())
+            Ok(all_freed)
         })
     }
 

@@ -315,3 +315,81 @@ fn refuse(shared: &Arc<Shared>, entry: Entry, why: &str, now: Timestamp) {
         tell_all(std::iter::once((reply, Err(Error::internal(format!("the usage of this answer cannot be written: {why}"))))));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::lane::Lane;
+
+    /// What is told comes as an error here: a receipt needs a service.
+    fn told(number: u32) -> Result<Receipt, Error> {
+        Err(Error::internal(number.to_string()))
+    }
+
+    fn number_of(written: Result<Result<Receipt, Error>, oneshot::error::RecvError>) -> Option<String> {
+        written.ok()?.err().and_then(|error| error.context)
+    }
+
+    #[test]
+    fn everybody_is_told_on_a_lane_and_off_it() {
+        let (replies, all) = std::sync::mpsc::channel();
+        let lanes: Vec<_> = (0..2)
+            .map(|lane| {
+                let replies = replies.clone();
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                    let here = Lane::enter(lane);
+                    let waiting: Vec<_> = (0..50)
+                        .map(|n| {
+                            let (reply, written) = Reply::here();
+                            replies.send((reply, told(100 * lane as u32 + n))).expect("is taken");
+                            written
+                        })
+                        .collect();
+                    drop(replies);
+                    let wait = async {
+                        let mut found = Vec::new();
+                        for written in waiting {
+                            found.push(number_of(written.await));
+                        }
+                        found
+                    };
+                    let found = runtime.block_on(async {
+                        tokio::select! { found = wait => found, () = here.run() => Vec::new() }
+                    });
+                    let expected: Vec<_> = (0..50).map(|n| Some((100 * lane as u32 + n).to_string())).collect();
+                    assert_eq!(found, expected);
+                })
+            })
+            .collect();
+        let (off, written) = Reply::here();
+        replies.send((off, told(7))).expect("is taken");
+        drop(replies);
+        tell_all(all.into_iter());
+        assert_eq!(number_of(Ok(written.blocking_recv().expect("is told"))), Some("7".to_owned()));
+        lanes.into_iter().for_each(|lane| lane.join().expect("ends"));
+    }
+
+    #[test]
+    fn a_lane_that_has_ended_keeps_nobody() {
+        let ended = Arc::new(Barrier::new(2));
+        let (sender, reply) = std::sync::mpsc::channel();
+        let lane = std::thread::spawn({
+            let ended = Arc::clone(&ended);
+            move || {
+                let here = Lane::enter(0);
+                let (reply, written) = Reply::here();
+                sender.send(reply).expect("is taken");
+                drop(here);
+                ended.wait();
+                written.blocking_recv().is_err()
+            }
+        });
+        let reply = reply.recv().expect("a reply");
+        ended.wait();
+        tell_all(std::iter::once((reply, told(1))));
+        assert!(lane.join().expect("ends"), "nobody is left waiting");
+    }
+}

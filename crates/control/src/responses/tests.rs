@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use freehold_domain::Timestamp;
+use futures::StreamExt;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
@@ -200,7 +202,7 @@ async fn a_conversation_is_read_within_bounds() {
     let beyond = put(&fixture.control, &fixture.main, last, 1, 1000).await.expect("stored");
     let refused = fixture.control.conversation(tenant, &beyond.to_string()).await.expect_err("too long");
     assert_eq!((refused.code.as_str(), refused.message.contains("512 responses")), ("invalid_request", true));
-    let large = put(&fixture.control, &fixture.main, None, CHAIN_MAX.bytes, 16 << 20).await.expect("stored");
+    let large = put(&fixture.control, &fixture.main, None, 8 << 20, 16 << 20).await.expect("stored");
     assert_eq!(code(fixture.control.conversation(tenant, &large.to_string()).await), "invalid_request");
     for bad in ["", "resp_", "resp_req_1", "\u{0}", "resp_req_zzzzzzzzzzzzzzzzzzzzzzzzzz"] {
         assert_eq!(code(fixture.control.conversation(tenant, bad).await), "previous_response_not_found", "{bad}");
@@ -215,14 +217,20 @@ async fn an_export_has_a_line_for_each() {
     for n in 0..20 {
         ids.push(put(&fixture.control, &fixture.main, None, n * 1000, 1000).await.expect("stored").to_string());
     }
-    let mut pieces = fixture.control.export_responses(&fixture.main, None).await.expect("an export");
+    let mut pieces = std::pin::pin!(fixture.control.export_responses(&fixture.main, None).await.expect("an export"));
     let mut seen = Vec::new();
-    while let Some(piece) = pieces.recv().await {
+    while let Some(piece) = pieces.next().await {
         let value: Value = serde_json::from_slice(&piece.expect("a line")).expect("JSON");
         assert_eq!((value["format"].as_str(), value["input_items"][0]["id"].as_str()), (Some(FORMAT), Some("a")));
         seen.push(value["response"]["id"].as_str().expect("an id").to_owned());
     }
     assert_eq!(seen, ids);
+    // Two at a time; one that is given up makes room.
+    let others = fixture.control.export_responses(&fixture.main, None).await.expect("another");
+    let third = fixture.control.export_responses(&fixture.main, None).await.map(drop);
+    assert_eq!(code(third), "rate_limited");
+    drop(others);
+    drop(fixture.control.export_responses(&fixture.main, None).await.expect("again"));
     assert_eq!(code(fixture.control.export_responses(&fixture.operator, Some("main")).await), "permission_denied");
     assert_eq!(code(fixture.control.export_responses(&fixture.operator, None).await), "permission_denied");
     assert_eq!(code(fixture.control.export_responses(&fixture.main, Some("nobody")).await), "not_found");

@@ -362,7 +362,9 @@ impl Answer {
             }
         }
         if let Err(error) = self.store(events, usage.is_some()).await {
-            self.bill.end(UsageOutcome::Failed);
+            // Without room the answer was made all the same, and larger than its tokens allow.
+            let is_full = error.code == ErrorCode::StorageExhausted;
+            self.bill.end(if is_full { UsageOutcome::Cancelled } else { UsageOutcome::Failed });
             self.over = true;
             *events = vec![ChatEvent::Error(error)];
             return;

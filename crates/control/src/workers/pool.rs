@@ -150,9 +150,9 @@ impl Pool {
             if let Some(slot) = self.slots.get_mut(&spec.name) {
                 match slot.state {
                     State::Stopping => return,
-                    State::Ready { .. } if slot.must_end => return,
-                    State::Ready { .. } => slot.draining = false,
-                    State::Starting | State::Failed { .. } => {}
+                    State::Ready { .. } if !slot.must_end => slot.draining = false,
+                    // Its answers can take long yet. Who waits for its next worker asks again when this one has gone.
+                    State::Ready { .. } | State::Starting | State::Failed { .. } => {}
                 }
                 self.queue.pop_front();
                 continue;
@@ -284,7 +284,11 @@ impl Pool {
 
     /// The worker could not be loaded.
     pub(super) fn failed(&mut self, model: &ModelName, message: String, now: Instant) {
-        if let Some(slot) = self.slots.get_mut(model) {
+        let Some(slot) = self.slots.get_mut(model) else { return };
+        if slot.must_end {
+            // Whoever comes next wants another file.
+            self.slots.remove(model);
+        } else {
             slot.state = State::Failed { until: now + FAILURE_PAUSE, message };
         }
     }
@@ -557,9 +561,37 @@ mod tests {
         give_back(&mut pool, &one, &users, now);
         settle(&mut pool, now);
         assert!(pool.has_ended(&one.name, worker));
+        assert!(lease(&mut pool, &one, now).is_none(), "who waited asks again");
         settle(&mut pool, now);
         assert!(lease(&mut pool, &one, now).is_some());
         assert!(pool.has_ended(&one.name, worker), "that is another one");
+    }
+
+    #[test]
+    fn nobody_else_waits_for_the_answers_of_a_worker_that_must_end() {
+        let now = Instant::now();
+        let mut pool = Pool::new(200 * MIB);
+        let (one, two) = (spec("one", false), spec("two", false));
+        assert!(lease(&mut pool, &one, now).is_none());
+        settle(&mut pool, now);
+        let _answers = lease(&mut pool, &one, now).expect("loaded");
+        pool.unload(&one.name).expect("it is loaded");
+        assert!(lease(&mut pool, &one, now).is_none());
+        assert!(lease(&mut pool, &two, now).is_none());
+        settle(&mut pool, now);
+        assert!(lease(&mut pool, &two, now).is_some(), "there is memory for it");
+    }
+
+    #[test]
+    fn a_worker_that_was_given_up_while_it_loaded_leaves_no_failure_behind() {
+        let now = Instant::now();
+        let mut pool = Pool::new(100 * MIB);
+        let one = spec("one", false);
+        assert!(lease(&mut pool, &one, now).is_none());
+        let worker = pool.unload(&one.name).expect("it is loading");
+        pool.failed(&one.name, "the old file".to_owned(), now);
+        assert!(pool.has_ended(&one.name, worker));
+        assert!(matches!(pool.turn(&one, 60 * MIB, now), Ok(Turn::Wait)), "the next one is tried at once");
     }
 
     #[test]

@@ -43,7 +43,11 @@ pub(super) async fn supervise(shared: Arc<Shared>, spec: ModelSpec, stop: Arc<No
                 match after {
                     AfterLoss::Restart(pause) => {
                         tokio::time::sleep(pause).await;
-                        continue;
+                        if !spec.outdated.is_set() {
+                            continue;
+                        }
+                        // The next worker is started as the model is then.
+                        shared.pool().gone(&spec.name);
                     }
                     AfterLoss::GiveUp => shared.pool().gone(&spec.name),
                 }

@@ -261,6 +261,8 @@ fn responses_fields() {
         (json!({"max_output_tokens": 0}), InvalidRequest, "max_output_tokens", "from 1"),
         (json!({"max_tokens": 5}), UnknownParameter, "max_tokens", "not a field"),
         (json!({"metadata": {"a": 1}}), InvalidRequest, "metadata", "16 strings"),
+        (json!({"metadata": {"a": "x".repeat(513)}}), InvalidRequest, "metadata", "512 characters"),
+        (json!({"metadata": {"k".repeat(65): "x"}}), InvalidRequest, "metadata", "keys of up to 64"),
         (json!({"n": 2}), UnknownParameter, "n", "not a field"),
         (json!({"input": [{"type": "item_reference", "id": "x"}]}), UnsupportedFeature, "input[0].type", "send the item"),
         (json!({"input": [{"type": "computer_call"}]}), UnsupportedFeature, "input[0].type", "`computer_call`"),

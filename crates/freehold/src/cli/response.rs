@@ -122,7 +122,9 @@ async fn show(client: &Client, id: &str) -> anyhow::Result<()> {
     }
     output::line(&format!("{} tokens in, {} out", output::cell(&usage["input_tokens"]), output::cell(&usage["output_tokens"])));
     for item in items.iter().chain(response["output"].as_array().into_iter().flatten()) {
-        output::line(&format!("\n{}", said(item)));
+        // It is somebody else's text: it must not command the terminal.
+        let said: String = said(item).chars().map(|c| if c.is_control() && !"\n\t".contains(c) { '\u{fffd}' } else { c }).collect();
+        output::line(&format!("\n{said}"));
     }
     Ok(())
 }

@@ -76,5 +76,5 @@ pub async fn items(
     Query(items): Query<Items>,
 ) -> Result<Response, Refusal> {
     let request = ItemsRequest { limit: items.limit, order: items.order, after: items.after };
-    Ok(stream::json(app.control.response_items(&actor, &id, &request).await?.to_string()))
+    Ok(stream::json(app.control.response_items(&actor, &id, request).await?))
 }

@@ -8,6 +8,8 @@ use freehold_store::{Chain, ChainMax, Freed, ResponseHead, ResponseRow, StorageM
 use crate::{at, fixture, tenant, uuid};
 
 const ANY: StorageMax = StorageMax { tenant: u64::MAX, key: None };
+/// More bytes than are stored.
+const ALL: u64 = u64::MAX;
 const CHAIN: ChainMax = ChainMax { links: 8, bytes: 10_000 };
 
 fn a() -> TenantId {
@@ -105,6 +107,11 @@ fn chains(store: &Store) {
     assert_eq!(chain(a(), 8, ChainMax { bytes: 100, ..CHAIN }), Chain::TooLong);
     assert_eq!((chain(b(), 8, CHAIN), chain(a(), 99, CHAIN)), (Chain::Broken, Chain::Broken));
     assert_eq!(store.response_chain(a(), id(8), at(1000), CHAIN).expect("read"), Chain::Broken, "expired");
+    // What a response repeats of its request counts too, since it has to be read.
+    store.put_response(&row(9, a(), Some(8), 20_000), ANY).expect("stored");
+    assert_eq!(chain(a(), 9, CHAIN), Chain::TooLong);
+    let has = |tenant| store.has_response(tenant, id(9)).expect("read");
+    assert_eq!((has(a()), has(b())), (true, false));
     store.put_response(&row(20, b(), Some(8), 10), ANY).expect("stored");
     assert_eq!(chain(b(), 20, CHAIN), Chain::Broken, "a chain does not lead into another tenant's");
     store.delete_response(a(), id(3)).expect("deleted");
@@ -142,9 +149,12 @@ fn expiry(store: &Store) {
         store.put_response(&row, ANY).expect("stored");
     }
     assert_eq!(store.response(a(), id(3), at(3)).expect("read"), None, "gone at its time, swept up or not");
-    assert!(store.forget_responses(at(0), 9).expect("written").is_empty());
-    assert_eq!(store.forget_responses(at(3), 2).expect("written").len(), 2);
-    assert_eq!(store.forget_responses(at(3), 9).expect("written").len(), 1);
+    assert!(store.forget_responses(at(0), 9, ALL).expect("written").is_empty());
+    assert_eq!(store.forget_responses(at(1), 9, 1).expect("written").len(), 1);
+    store.put_response(&with_key(row(6, a(), None, 10), 1), ANY).expect("stored");
+    assert_eq!(store.forget_responses(at(3), 9, 1).expect("written").len(), 1, "the bytes are reached with the first");
+    assert_eq!(store.forget_responses(at(3), 9, ALL).expect("written").len(), 1);
+    assert_eq!(store.forget_responses(at(5), 1, ALL).expect("written").len(), 1);
     let left: u64 = store.responses(a(), None, at(0), 9).expect("read").iter().map(|row| row.bytes).sum();
     assert_eq!(sums(store, a()), (left, left));
 }
@@ -186,7 +196,7 @@ fn any_order(store: &Store) {
             _ => {
                 let (now, limit) = (at(n as i64), next(20) as u32);
                 let expired = rows.values().filter(|row| row.head.expires_at <= now).count();
-                let freed = store.forget_responses(now, limit).expect("written");
+                let freed = store.forget_responses(now, limit, ALL).expect("written");
                 assert_eq!(freed.len(), expired.min(limit as usize));
                 let kept = |n: &u64| store.response(rows[n].head.tenant_id, id(*n), at(0)).expect("read").is_some();
                 let left: Vec<u64> = rows.keys().copied().filter(kept).collect();

@@ -26,6 +26,9 @@ const IGNORED: &[&str] = &[
 ];
 const LOGPROBS: &str = "message.output_text.logprobs";
 const METADATA_MAX: usize = 16;
+/// Characters of a key, and of a value.
+const METADATA_KEY_MAX: usize = 64;
+const METADATA_VALUE_MAX: usize = 512;
 const INCLUDES_MAX: usize = 32;
 /// Longest id of a response that is looked for, in characters.
 const ID_CHARS_MAX: usize = 128;
@@ -186,9 +189,22 @@ fn decode_logprobs(fields: &mut Fields) -> Result<Option<u8>, Error> {
 fn decode_metadata(fields: &mut Fields) -> Result<Value, Error> {
     match fields.take("metadata") {
         None => Ok(json!({})),
-        Some(Value::Object(map)) if map.len() <= METADATA_MAX && map.values().all(Value::is_string) => Ok(Value::Object(map)),
-        Some(_) => Err(Error::invalid("metadata", format!("`metadata` must be an object with at most {METADATA_MAX} strings."))),
+        Some(Value::Object(map)) if map.len() <= METADATA_MAX && map.iter().all(|(key, value)| is_metadata(key, value)) => {
+            Ok(Value::Object(map))
+        }
+        Some(_) => {
+            let message = format!(
+                "`metadata` must be an object with at most {METADATA_MAX} strings of up to {METADATA_VALUE_MAX} characters, and keys of up \
+                 to {METADATA_KEY_MAX}."
+            );
+            Err(Error::invalid("metadata", message))
+        }
     }
+}
+
+fn is_metadata(key: &str, value: &Value) -> bool {
+    let is_short = |text: &str, max: usize| text.chars().count() <= max;
+    is_short(key, METADATA_KEY_MAX) && value.as_str().is_some_and(|value| is_short(value, METADATA_VALUE_MAX))
 }
 
 /// A tool in the shape of this API: flat.

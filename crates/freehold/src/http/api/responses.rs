@@ -41,8 +41,7 @@ async fn list(State(app): State<App>, Caller(actor): Caller, Query(which): Query
 /// Exports all stored responses with their input items, oldest first: a JSON object a line.
 #[utoipa::path(get, path = "/responses/export", tag = "responses", params(Whose), responses((status = 200, content((String = "application/x-ndjson"))), (status = "default", body = Refused)))]
 async fn export(State(app): State<App>, Caller(actor): Caller, Query(whose): Query<Whose>) -> Result<Response, Refusal> {
-    let pieces = app.control.export_responses(&actor, whose.tenant.as_deref()).await?;
-    let stream = futures::stream::unfold(pieces, |mut pieces| async move { pieces.recv().await.map(|piece| (piece, pieces)) });
+    let stream = app.control.export_responses(&actor, whose.tenant.as_deref()).await?;
     let mut response = Response::new(Body::from_stream(stream));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
